@@ -1,0 +1,1 @@
+"""The stages of the pipeline: each module of this folder is one, run as ``python -m stages.NAME``."""

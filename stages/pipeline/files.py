@@ -1,0 +1,47 @@
+"""Writing files so that they are whole or absent, and the same bytes for the same content."""
+
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stages.pipeline.stage import PipelineError
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write ``content`` to ``path`` in one step: a reader finds the old file or the new one, never a part.
+
+    Raises PipelineError when the disk is full or the folder cannot be written to; the old file is then still there.
+    """
+    partial = path.with_name(f".{path.name}.partial")  # git and DVC ignore it, should a killed process leave it behind
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(content)
+        partial.replace(path)
+    except OSError as error:
+        raise PipelineError(f"{path}: cannot be written: {error.strerror}; free the space or mend the rights") from None
+    finally:
+        with suppress(OSError):
+            partial.unlink()  # only there when something failed
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write ``content`` as indented JSON, its keys in the order given. Raises ValueError for nan and infinity."""
+    write_bytes(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
+
+
+def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write a table, one line a row, numbers as ``str`` gives them."""
+    lines = [",".join(columns), *(",".join(map(str, row)) for row in rows)]
+    write_bytes(path, ("\n".join(lines) + "\n").encode())
+
+
+def write_npy(path: Path, array: np.ndarray[Any, np.dtype[Any]]) -> None:
+    """Write one array in NumPy's own format."""
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    write_bytes(path, buffer.getvalue())

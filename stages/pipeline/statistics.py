@@ -1,0 +1,153 @@
+"""What predictions are worth: accuracy with its uncertainty, calibration, and the comparison of two classifiers."""
+
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import binomtest, norm
+
+from stages.pipeline.classifier import CLASSES, Labels, Probabilities
+
+Counts = NDArray[np.int64]
+SMALLEST = float(np.finfo(np.float32).tiny)
+
+
+def rounded(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """The metrics with their numbers, and those of nested tables, to six significant digits: what a reader can use."""
+    return {
+        name: rounded(value)
+        if isinstance(value, Mapping)
+        else float(f"{value:.6g}")
+        if isinstance(value, float)
+        else value
+        for name, value in metrics.items()
+    }
+
+
+class Interval(NamedTuple):
+    """A 95 % confidence interval."""
+
+    low: float
+    high: float
+
+
+def accuracy(probabilities: Probabilities, labels: Labels) -> float:
+    """The share of digits whose most probable class is the right one."""
+    return float(np.mean(probabilities.argmax(axis=1) == labels))
+
+
+def cross_entropy(probabilities: Probabilities, labels: Labels) -> float:
+    """The mean of −log p(right class), in nats; a probability that underflowed to 0 counts as the smallest float32."""
+    right = probabilities[np.arange(len(labels)), labels].astype(np.float64)
+    return float(-np.log(np.maximum(right, SMALLEST)).mean()) if np.isfinite(right).all() else math.nan
+
+
+def wilson_interval(correct: int, total: int) -> Interval:
+    """Wilson's score interval of a proportion (Wilson 1927)."""
+    interval = binomtest(correct, total).proportion_ci(confidence_level=0.95, method="wilson")
+    return Interval(float(interval.low), float(interval.high))
+
+
+def confusion_counts(predicted: Labels, actual: Labels) -> Counts:
+    """How often each class (row) was taken for each class (column), int64 (10, 10)."""
+    return np.bincount(actual * CLASSES + predicted, minlength=CLASSES**2).reshape(CLASSES, CLASSES)
+
+
+def class_accuracy(counts: Counts) -> NDArray[np.float64]:
+    """The share of each class's digits that was recognised; nan for a class without digits. Takes confusion counts."""
+    shares = np.full(CLASSES, np.nan)
+    totals = counts.sum(axis=1)
+    np.divide(counts.diagonal(), totals, out=shares, where=totals > 0)
+    return shares
+
+
+def macro_f1(counts: Counts) -> float:
+    """The mean over the classes of F1 = 2 TP / (2 TP + FP + FN), from the confusion counts; 0 where that is 0 / 0."""
+    denominator = counts.sum(axis=0) + counts.sum(axis=1)
+    return float(np.mean(2 * counts.diagonal() / np.maximum(denominator, 1)))
+
+
+class CalibrationBins(NamedTuple):
+    """Predictions grouped by confidence, the probability of the predicted class: three arrays (bins,)."""
+
+    sizes: Counts
+    confidence: NDArray[np.float64]  # mean; 0 in an empty bin
+    accuracy: NDArray[np.float64]
+
+
+def calibration_bins(probabilities: Probabilities, labels: Labels, bins: int = 15) -> CalibrationBins:
+    """Group predictions into ``bins`` equal parts of the confidence from 0 to 1 (Guo et al. 2017)."""
+    confidence = probabilities.max(axis=1).astype(np.float64)
+    correct = probabilities.argmax(axis=1) == labels
+    index = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    sizes = np.bincount(index, minlength=bins)
+    populated = np.maximum(sizes, 1)
+    return CalibrationBins(
+        sizes,
+        np.bincount(index, confidence, bins) / populated,
+        np.bincount(index, correct, bins) / populated,
+    )
+
+
+def calibration_error(probabilities: Probabilities, labels: Labels) -> float:
+    """Expected calibration error: the gap between confidence and accuracy, averaged over the bins by their size."""
+    bins = calibration_bins(probabilities, labels)
+    return float(np.sum(bins.sizes * np.abs(bins.accuracy - bins.confidence)) / len(labels))
+
+
+def mcnemar_p(only_first: int, only_second: int) -> float:
+    """McNemar's exact test of two classifiers, from the digits that only one of them gets right.
+
+    The p-value of the hypothesis that either is as likely as the other to be the one that is right (McNemar 1947).
+    """
+    disagreements = only_first + only_second
+    return float(binomtest(only_first, disagreements, 0.5).pvalue) if disagreements else 1.0
+
+
+def difference_interval(only_first: int, only_second: int, total: int) -> Interval:
+    """The interval of accuracy(first) − accuracy(second) on the same digits.
+
+    Wald's interval of paired proportions after half a digit is added to each of the four cells, which keeps its
+    coverage near 95 % (Agresti & Min 2005, "Simple improved confidence intervals for comparing matched proportions").
+    """
+    first, second, n = only_first + 0.5, only_second + 0.5, total + 2
+    centre = (first - second) / n
+    margin = norm.ppf(0.975) * math.sqrt(first + second - (first - second) ** 2 / n) / n
+    return Interval(max(centre - margin, -1.0), min(centre + margin, 1.0))
+
+
+def engine_metrics(probabilities: Probabilities, labels: Labels) -> dict[str, Any]:
+    """The metrics of one classifier, in the order in which metrics/ENGINE.json shows them."""
+    predicted = probabilities.argmax(axis=1)
+    counts = confusion_counts(predicted, labels)
+    interval = wilson_interval(int(counts.trace()), len(labels))
+    return {
+        "accuracy": accuracy(probabilities, labels),
+        "accuracy_low": interval.low,
+        "accuracy_high": interval.high,
+        "error_rate": 1 - accuracy(probabilities, labels),
+        "loss": cross_entropy(probabilities, labels),
+        "macro_f1": macro_f1(counts),
+        "calibration_error": calibration_error(probabilities, labels),
+        "per_class": {
+            str(digit): None if math.isnan(share) else share
+            for digit, share in enumerate(class_accuracy(counts).tolist())
+        },
+    }
+
+
+def comparison_metrics(first: Labels, second: Labels, labels: Labels) -> dict[str, Any]:
+    """The metrics of two classifiers' predicted classes on the same digits, as metrics/comparison.json shows them."""
+    only_first = int(np.sum((first == labels) & (second != labels)))
+    only_second = int(np.sum((second == labels) & (first != labels)))
+    interval = difference_interval(only_first, only_second, len(labels))
+    return {
+        "accuracy_difference": (only_first - only_second) / len(labels),
+        "accuracy_difference_low": interval.low,
+        "accuracy_difference_high": interval.high,
+        "mcnemar_p": mcnemar_p(only_first, only_second),
+        "agreement": float(np.mean(first == second)),
+        "both_wrong": int(np.sum((first != labels) & (second != labels))),
+    }

@@ -1,0 +1,41 @@
+"""Train the NumPy network: ``python -m stages.train_scratch``."""
+
+from pathlib import Path
+
+from threadpoolctl import threadpool_limits
+
+from stages.pipeline.dataset import load_split
+from stages.pipeline.files import write_bytes, write_json
+from stages.pipeline.params import load_parameters
+from stages.pipeline.randomness import spawn_generators
+from stages.pipeline.stage import run
+from stages.pipeline.training import train
+from stages.scratch.classifier import ScratchClassifier
+
+MODEL = Path("models/scratch/model.npz")
+HISTORY = Path("plots/scratch/history.csv")
+TIMING = Path("metrics/timing_scratch.json")
+
+
+def main() -> None:
+    """Train as params.yaml says and save the weights of the epoch that is best on the validation split."""
+    parameters = load_parameters()
+    settings, generators = parameters.train_scratch, spawn_generators(parameters.seed)
+    training, validation = load_split("train"), load_split("validation")
+    MODEL.unlink(missing_ok=True)  # training that fails leaves no model, not even the last one
+    classifier = ScratchClassifier(
+        settings.hidden,
+        generators.weights,
+        settings.initialization,
+        settings.optimizer,
+        settings.momentum,
+        settings.weight_decay,
+    )
+    with threadpool_limits(settings.threads, user_api="blas"):
+        timing = train(classifier, training, validation, settings, generators.shuffling, HISTORY)
+    write_bytes(MODEL, classifier.to_bytes())
+    write_json(TIMING, {**timing._asdict(), "device": "cpu", "threads": settings.threads})
+
+
+if __name__ == "__main__":
+    run(main)

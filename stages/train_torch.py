@@ -1,0 +1,57 @@
+"""Train the PyTorch network: ``python -m stages.train_torch``."""
+
+from pathlib import Path
+
+import torch
+
+from stages.pipeline.dataset import load_split
+from stages.pipeline.files import write_bytes, write_json
+from stages.pipeline.params import load_parameters
+from stages.pipeline.randomness import spawn_generators
+from stages.pipeline.stage import PipelineError, run
+from stages.pipeline.training import train
+from stages.torch_engine.classifier import TorchClassifier
+
+MODEL = Path("models/torch/mnist_model.pth")
+HISTORY = Path("plots/torch/history.csv")
+TIMING = Path("metrics/timing_torch.json")
+
+
+def main() -> None:
+    """Train as params.yaml says and save the weights of the epoch that is best on the validation split."""
+    parameters = load_parameters()
+    settings, generators = parameters.train_torch, spawn_generators(parameters.seed)
+    device = choose_device(settings.device)
+    torch.set_num_threads(settings.threads)
+    training, validation = load_split("train"), load_split("validation")
+    MODEL.unlink(missing_ok=True)  # training that fails leaves no model, not even the last one
+    classifier = TorchClassifier(
+        settings.hidden,
+        generators.weights,
+        settings.initialization,
+        settings.optimizer,
+        settings.momentum,
+        settings.weight_decay,
+        device=device,
+    )
+    timing = train(classifier, training, validation, settings, generators.shuffling, HISTORY)
+    write_bytes(MODEL, classifier.to_bytes())
+    write_json(TIMING, {**timing._asdict(), "device": device, "threads": settings.threads})
+
+
+def choose_device(name: str) -> str:
+    """Return the device to use: the one named, or for ``auto`` cuda, else mps, else cpu.
+
+    Raises PipelineError when this machine does not have the one named.
+    """
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        return next(device for device, present in available.items() if present)
+    if not available[name]:
+        present = ", ".join(device for device, here in available.items() if here)
+        raise PipelineError(f"train_torch.device: must be auto or what this machine has ({present}), got '{name}'")
+    return name
+
+
+if __name__ == "__main__":
+    run(main)

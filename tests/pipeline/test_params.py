@@ -1,0 +1,69 @@
+"""params.yaml: every fault stops with one line that names the key, the value and what is allowed."""
+
+from pathlib import Path
+
+import pytest
+
+from stages.pipeline.params import load_parameters
+from stages.pipeline.stage import PipelineError
+
+COMMITTED = Path("params.yaml").read_text(encoding="utf-8")
+
+
+def fault(tmp_path: Path, content: str) -> str:
+    path = tmp_path / "params.yaml"
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(PipelineError) as caught:
+        load_parameters(path)
+    return str(caught.value).replace(str(path), path.name)
+
+
+def test_the_committed_file_is_valid_and_says_what_it_says() -> None:
+    parameters = load_parameters()
+    assert parameters.train_torch.hidden == [512, 256]
+    assert parameters.train_scratch.hidden == [128, 64]
+
+
+@pytest.mark.parametrize(
+    ("line", "replacement", "message"),
+    [
+        ("learning_rate: 0.003", "learning_rate: -0.1", "train_torch.learning_rate: must be > 0, got -0.1"),
+        ("learning_rate: 0.003", "learning_rate: 0", "train_torch.learning_rate: must be > 0, got 0"),
+        (
+            "learning_rate: 0.003",
+            "learning_rate: 3e-3",
+            "train_torch.learning_rate: must be a number, got '3e-3' (text in YAML: write 0.003)",
+        ),
+        ("learning_rate: 0.003", "learning_rate: .nan", "train_torch.learning_rate: must be a finite number, got nan"),
+        ("learning_rate: 0.003", "learning_rate: .inf", "train_torch.learning_rate: must be a finite number, got inf"),
+        ("warmup: 0.2", "warmup: 1.5", "train_torch.warmup: must be <= 1, got 1.5"),
+        ("epochs: 10", "epochs: 2.5", "train_torch.epochs: must be a whole number, got 2.5"),
+        ("epochs: 10", "epochs: true", "train_torch.epochs: must be a whole number, got true"),
+        ("batch_size: 64", "batch_size: 0", "train_torch.batch_size: must be >= 1, got 0"),
+        ("    - 512\n", "    - many\n", "train_torch.hidden.0: must be a whole number, got 'many'"),
+        ("dataset: MNIST", "dataset: SVHN", "fetch.dataset: must be one of MNIST, FashionMNIST or KMNIST, got 'SVHN'"),
+        ("  device: auto ", "  device: null ", "train_torch.device: must be one of auto, cuda, mps or cpu, got null"),
+        ("  device: auto ", "# ", "train_torch.device: missing; it must be given"),
+        ("seed: 1", "seed: 1\nseed: 2", 'params.yaml: not valid YAML: seed stands twice in "params.yaml", line 5, col'),
+        (
+            "    - torchvision\n",
+            "    - directory\n",
+            "fetch.directory: must name a folder when sources lists `directory`, got null",
+        ),
+    ],
+)
+def test_a_fault_is_named_with_its_value_and_what_is_allowed(
+    tmp_path: Path, line: str, replacement: str, message: str
+) -> None:
+    assert line in COMMITTED
+    assert fault(tmp_path, COMMITTED.replace(line, replacement, 1)).startswith(message)
+
+
+def test_a_misspelt_key_is_named_before_the_key_that_it_leaves_missing(tmp_path: Path) -> None:
+    message = fault(tmp_path, COMMITTED.replace("validation_size:", "validation_sizes:"))
+    assert message == "preprocess.validation_sizes: unknown key, got 5000; the keys here are validation_size"
+
+
+@pytest.mark.parametrize("content", ["", "a: [", "[1, 2]", "text", "\0"])
+def test_a_file_that_is_no_mapping_is_one_line(tmp_path: Path, content: str) -> None:
+    assert "\n" not in fault(tmp_path, content)

@@ -1,0 +1,156 @@
+"""A copy of the project in a folder of its own, in which the tests run the real DVC."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from tests.imports import ROOT
+
+SMALL = {
+    "fetch.sources": "[synthetic]",
+    "fetch.synthetic_train_size": "400",
+    "fetch.synthetic_test_size": "200",
+    "preprocess.validation_size": "60",
+    "train_torch.hidden": "[16]",
+    "train_torch.epochs": "1",
+    "train_torch.batch_size": "16",
+    "train_torch.device": "cpu",
+    "train_scratch.hidden": "[16]",
+    "train_scratch.epochs": "1",
+    "train_scratch.batch_size": "16",
+}
+GIT = ["git", "-c", "user.name=Test", "-c", "user.email=test@example.com", "-c", "commit.gpgsign=false"]
+
+
+class Project:
+    """A git checkout with DVC, driven as a user drives it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def run(
+        self, *command: str, check: bool = True, environment: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command there, with this Python and its tools first on the PATH. Output and errors come together."""
+        result = subprocess.run(
+            command,
+            cwd=self.folder,
+            env=_environment(environment or {}),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert not check or result.returncode == 0, f"{' '.join(command)}:\n{result.stdout}"
+        return result
+
+    @contextmanager
+    def started(self, *command: str, environment: Mapping[str, str] | None = None) -> Iterator["subprocess.Popen[str]"]:
+        """Start a command as :meth:`run` does, in a process group of its own, which is killed in the end.
+
+        Its output ends when the last of the group has ended.
+        """
+        process = subprocess.Popen(
+            command,
+            cwd=self.folder,
+            env=_environment(environment or {}),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        try:
+            yield process
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+
+    def dvc(self, *arguments: str, check: bool = True) -> str:
+        """Run ``dvc`` and return what it prints."""
+        return self.run("dvc", *arguments, check=check).stdout
+
+    def commit(self, message: str) -> None:
+        """Commit everything that git does not ignore."""
+        self.run(*GIT, "add", "--all")
+        self.run(*GIT, "commit", "--quiet", "--allow-empty", "--message", message)
+
+    def set(self, parameters: dict[str, str]) -> None:
+        """Write parameters, named ``section.key``, into params.yaml as YAML text."""
+        path = self.folder / "params.yaml"
+        lines, section, skipping = [], "", False
+        missing = dict(parameters)
+        for line in path.read_text(encoding="utf-8").splitlines():
+            if skipping and line.startswith("    -"):
+                continue
+            if header := re.match(r"(\w+):\s*(#.*)?$", line):
+                section = f"{header[1]}."
+            key = re.match(r"\s*(\w+):", line)
+            name = f"{section if line.startswith(' ') else ''}{key[1]}" if key else ""
+            skipping = name in missing
+            lines.append(f"{line[: line.index(':')]}: {missing.pop(name)}" if skipping else line)
+        assert not missing, f"not in params.yaml: {missing}"
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+    def read(self, path: str) -> bytes:
+        """The bytes of one file."""
+        return (self.folder / path).read_bytes()
+
+    def made(self) -> dict[str, bytes]:
+        """The bytes of everything that the pipeline has made, timings and what a killed process left apart."""
+        paths = [
+            path for folder in ("data", "models", "metrics", "plots") for path in (self.folder / folder).rglob("*")
+        ]
+        return {
+            path.relative_to(self.folder).as_posix(): path.read_bytes()
+            for path in paths
+            if path.is_file() and not path.name.startswith(("timing_", ".")) and ".raw." not in str(path)
+        }
+
+    def python(self, script: str) -> dict[str, str]:
+        """The environment in which the stages' ``python`` is a shell script, where "$PYTHON" is the real one."""
+        tools = self.folder.parent / f"{self.folder.name}-tools"
+        tools.mkdir(exist_ok=True)
+        (tools / "python").write_text(f"#!/bin/sh\nPYTHON='{sys.executable}'\n{script}\n", encoding="utf-8")
+        (tools / "python").chmod(0o755)
+        return {"PATH": f"{tools}{os.pathsep}{_environment({})['PATH']}"}
+
+
+def _environment(changes: Mapping[str, str]) -> dict[str, str]:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return {**os.environ, "PATH": path, **changes}
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 120) -> None:
+    """Wait for a condition; fail when it does not come."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"waited {seconds} seconds in vain"
+        time.sleep(0.02)
+
+
+def stages_run(output: str) -> list[str]:
+    """The stages that DVC says it ran."""
+    return re.findall(r"^Running stage '(.+)':", output, re.MULTILINE)
+
+
+def copy_project(folder: Path) -> Project:
+    """Copy the working tree, what git ignores left out, into a new git repository with small synthetic parameters."""
+    listing = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, check=True
+    )
+    for name in listing.stdout.decode().split():
+        if (ROOT / name).exists():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    project = Project(folder)
+    project.run(*GIT, "init", "--quiet")
+    project.set(SMALL)
+    project.commit("Small synthetic parameters")
+    return project

@@ -1,0 +1,93 @@
+"""What the pipeline relies on in a classifier, held by both engines."""
+
+import math
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stages.pipeline.classifier import Classifier
+from stages.scratch.classifier import ScratchClassifier
+from stages.torch_engine.classifier import TorchClassifier
+
+ENGINES = [ScratchClassifier, TorchClassifier]
+EngineClass = type[ScratchClassifier] | type[TorchClassifier]
+
+pytestmark = pytest.mark.parametrize("engine", ENGINES)
+
+
+def digits(
+    count: int, seed: int = 0
+) -> tuple[np.ndarray[tuple[int, ...], np.dtype[np.float32]], np.ndarray[tuple[int], np.dtype[np.int64]]]:
+    generator = np.random.default_rng(seed)
+    return generator.normal(size=(count, 28, 28)).astype(np.float32), generator.integers(10, size=count)
+
+
+def test_an_untrained_network_knows_nothing(engine: EngineClass) -> None:
+    """Its loss is near ln 10, the loss of guessing."""
+    images, labels = digits(1000)
+    classifier: Classifier = engine([64], np.random.default_rng(0), "xavier_normal")
+    assert classifier.train_batch(0.1 * images, labels, 0.0) == pytest.approx(math.log(10), abs=0.05)
+
+
+def test_32_digits_are_learnt_by_heart(engine: EngineClass) -> None:
+    images, labels = digits(32)
+    classifier: Classifier = engine([64], np.random.default_rng(0), optimizer="adam")
+    losses = [classifier.train_batch(images, labels, 0.003) for _ in range(100)]
+    assert losses[-1] < 0.01
+    assert (classifier.predict(images).argmax(axis=1) == labels).all()
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(engine: EngineClass) -> None:
+    def trained(seed: int) -> bytes:
+        classifier = engine([16], np.random.default_rng(seed), optimizer="adamw", weight_decay=0.1)
+        for step in range(5):
+            classifier.train_batch(*digits(64, step), 0.01)
+        return classifier.to_bytes()
+
+    assert trained(1) == trained(1) != trained(2)
+
+
+def test_a_saved_classifier_predicts_the_same(engine: EngineClass) -> None:
+    images, _ = digits(50)
+    classifier = engine([16, 8], np.random.default_rng(0))
+    probabilities = classifier.predict(images)
+    assert probabilities.dtype == np.float32
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
+    assert (engine.from_bytes(classifier.to_bytes()).predict(images) == probabilities).all()
+
+
+def test_a_state_dict_is_a_copy(engine: EngineClass) -> None:
+    images, labels = digits(50)
+    classifier = engine([16], np.random.default_rng(0))
+    state, before = classifier.state_dict(), classifier.predict(images)
+    classifier.train_batch(images, labels, 1.0)
+    assert (classifier.predict(images) != before).any()
+    classifier.load_state_dict(state)
+    assert (classifier.predict(images) == before).all()
+
+
+def test_weights_of_another_network_are_refused(engine: EngineClass) -> None:
+    state = engine([16], np.random.default_rng(0)).state_dict()
+    with pytest.raises(ValueError, match="do not fit the network"):
+        engine([17], np.random.default_rng(0)).load_state_dict(state)
+
+
+class Malicious:
+    """Its pickle creates a file when it is read."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[Path]]:
+        return Path.touch, (self.path,)
+
+
+def test_a_damaged_or_malicious_file_is_refused_and_runs_nothing(engine: EngineClass, tmp_path: Path) -> None:
+    whole = engine([16], np.random.default_rng(0)).to_bytes()
+    trace = tmp_path / "trace"
+    for content in (b"", b"text", whole[:100], whole[: len(whole) // 2], pickle.dumps(Malicious(trace))):
+        with pytest.raises(ValueError, match="not a model of this network"):
+            engine.from_bytes(content)
+    assert not trace.exists()
