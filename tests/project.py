@@ -46,6 +46,7 @@ class Project:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            timeout=400,
         )
         assert not check or result.returncode == 0, f"{' '.join(command)}:\n{result.stdout}"
         return result
@@ -124,7 +125,8 @@ class Project:
 
 def _environment(changes: Mapping[str, str]) -> dict[str, str]:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return {**os.environ, "PATH": path, **changes}
+    # The plainest shell: Debian's stays behind when DVC is killed, where bash would have made way for the stage.
+    return {**os.environ, "PATH": path, "SHELL": "/bin/sh", **changes}
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 120) -> None:

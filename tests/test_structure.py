@@ -35,7 +35,7 @@ def stage_commands() -> dict[str, tuple[str, list[str]]]:
 @pytest.mark.parametrize("name", stage_commands())
 def test_dvc_yaml_lists_exactly_the_code_that_the_stage_loads(name: str) -> None:
     command, dependencies = stage_commands()[name]
-    module = command.split()[2]
+    module = command.split()[3]
     code = loaded(Path(*module.split(".")).with_suffix(".py"))
     assert {path for path in dependencies if path.startswith("stages")} == {path.as_posix() for path in code}
 
