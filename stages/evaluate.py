@@ -26,7 +26,7 @@ def main() -> None:
     probabilities = predict_in_batches(classifier, test.images)
     metrics = {
         "dataset": read_dataset_name(),
-        "parameters": sum(array.size for array in classifier.state_dict().values()),
+        "parameters": classifier.parameter_count(),
         **engine_metrics(probabilities, test.labels),
     }
     write_npy(Path(f"data/predictions/{engine}.npy"), probabilities)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from threadpoolctl import threadpool_limits
 
+from stages.pipeline.checkpoint import Checkpoint
 from stages.pipeline.dataset import load_split
 from stages.pipeline.files import write_bytes, write_json
 from stages.pipeline.params import load_parameters
@@ -13,6 +14,7 @@ from stages.pipeline.training import train
 from stages.scratch.classifier import ScratchClassifier
 
 MODEL = Path("models/scratch/model.npz")
+CHECKPOINT = Path("models/scratch/.checkpoint.npz")
 HISTORY = Path("plots/scratch/history.csv")
 TIMING = Path("metrics/timing_scratch.json")
 
@@ -24,16 +26,15 @@ def main() -> None:
     training, validation = load_split("train"), load_split("validation")
     MODEL.unlink(missing_ok=True)  # training that fails leaves no model, not even the last one
     classifier = ScratchClassifier(
-        settings.hidden,
-        generators.weights,
-        settings.initialization,
-        settings.optimizer,
-        settings.momentum,
-        settings.weight_decay,
+        generator=generators.weights,
+        dropout_generator=generators.dropout,
+        **settings.classifier_options(),
     )
+    checkpoint = Checkpoint(CHECKPOINT, settings, training, generators)
     with threadpool_limits(settings.threads, user_api="blas"):
-        timing = train(classifier, training, validation, settings, generators.shuffling, HISTORY)
+        timing = train(classifier, training, validation, settings, generators, HISTORY, checkpoint)
     write_bytes(MODEL, classifier.to_bytes())
+    checkpoint.remove()
     write_json(TIMING, {**timing._asdict(), "device": "cpu", "threads": settings.threads})
 
 

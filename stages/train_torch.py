@@ -4,6 +4,7 @@ from pathlib import Path
 
 import torch
 
+from stages.pipeline.checkpoint import Checkpoint
 from stages.pipeline.dataset import load_split
 from stages.pipeline.files import write_bytes, write_json
 from stages.pipeline.params import load_parameters
@@ -13,6 +14,7 @@ from stages.pipeline.training import train
 from stages.torch_engine.classifier import TorchClassifier
 
 MODEL = Path("models/torch/mnist_model.pth")
+CHECKPOINT = Path("models/torch/.checkpoint.npz")
 HISTORY = Path("plots/torch/history.csv")
 TIMING = Path("metrics/timing_torch.json")
 
@@ -26,16 +28,15 @@ def main() -> None:
     training, validation = load_split("train"), load_split("validation")
     MODEL.unlink(missing_ok=True)  # training that fails leaves no model, not even the last one
     classifier = TorchClassifier(
-        settings.hidden,
-        generators.weights,
-        settings.initialization,
-        settings.optimizer,
-        settings.momentum,
-        settings.weight_decay,
+        generator=generators.weights,
+        dropout_generator=generators.dropout,
+        **settings.classifier_options(),
         device=device,
     )
-    timing = train(classifier, training, validation, settings, generators.shuffling, HISTORY)
+    checkpoint = Checkpoint(CHECKPOINT, settings, training, generators)
+    timing = train(classifier, training, validation, settings, generators, HISTORY, checkpoint)
     write_bytes(MODEL, classifier.to_bytes())
+    checkpoint.remove()
     write_json(TIMING, {**timing._asdict(), "device": device, "threads": settings.threads})
 
 

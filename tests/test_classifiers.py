@@ -27,7 +27,7 @@ def digits(
 def test_an_untrained_network_knows_nothing(engine: EngineClass) -> None:
     """Its loss is near ln 10, the loss of guessing."""
     images, labels = digits(1000)
-    classifier: Classifier = engine([64], np.random.default_rng(0), "xavier_normal")
+    classifier: Classifier = engine([64], np.random.default_rng(0), initialization="xavier_normal")
     assert classifier.train_batch(0.1 * images, labels, 0.0) == pytest.approx(math.log(10), abs=0.05)
 
 

@@ -1,5 +1,7 @@
 """The proof: the same network, weights and batches give the same training in both engines."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -10,13 +12,29 @@ from stages.torch_engine.classifier import TorchClassifier
 OPTIMIZERS = {"sgd": 0.1, "momentum": 0.05, "nesterov": 0.05, "rmsprop": 0.001, "adam": 0.003, "adamw": 0.003}
 
 
-@pytest.mark.parametrize("hidden", [[], [32, 16]], ids=["no hidden layer", "two hidden layers"])
+NETWORKS: dict[str, dict[str, Any]] = {
+    "no hidden layer": {"hidden": []},
+    "two hidden layers": {"hidden": [32, 16]},
+    "convolution": {"channels": [4, 6], "hidden": [16]},
+    "convolution, all options": {
+        "channels": [3, 4],
+        "hidden": [12],
+        "activation": "gelu",
+        "batch_norm": True,
+        "label_smoothing": 0.1,
+        "gradient_clip": 1.0,
+        "ema": 0.9,
+    },
+}
+
+
+@pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_50_steps_have_the_same_losses_and_end_in_the_same_weights(optimizer: str, hidden: list[int]) -> None:
+def test_50_steps_have_the_same_losses_and_end_in_the_same_weights(optimizer: str, network: str) -> None:
     generator = np.random.default_rng(3)
-    settings = {"optimizer": optimizer, "momentum": 0.9, "weight_decay": 0.01}
-    scratch = ScratchClassifier(hidden, generator, dtype=np.float64, **settings)  # type: ignore[arg-type]  # a dict of all kinds
-    reference = TorchClassifier(hidden, generator, dtype=torch.float64, **settings)  # type: ignore[arg-type]  # as above
+    settings: dict[str, Any] = {"optimizer": optimizer, "momentum": 0.9, "weight_decay": 0.01, **NETWORKS[network]}
+    scratch = ScratchClassifier(generator=generator, dtype=np.float64, **settings)
+    reference = TorchClassifier(generator=generator, dtype=torch.float64, **settings)
     scratch.load_state_dict(reference.state_dict())
     for step in range(50):
         images, labels = generator.normal(size=(16, 28, 28)), generator.integers(10, size=16)

@@ -33,6 +33,18 @@ class Classifier(Protocol):
         """Take over weights of the same names and shapes. Raises ValueError when they do not fit."""
         ...
 
+    def parameter_count(self) -> int:
+        """How many numbers training moves."""
+        ...
+
+    def training_state(self) -> dict[str, np.ndarray[Any, Any]]:
+        """Return copies of all that training moves, so that it can go on from here."""
+        ...
+
+    def load_training_state(self, state: Mapping[str, np.ndarray[Any, Any]]) -> None:
+        """Go on from a :meth:`training_state` of an equal classifier."""
+        ...
+
     def to_bytes(self) -> bytes:
         """Return the weights and what rebuilds the network, in the engine's own file format."""
         ...

@@ -17,12 +17,31 @@ from stages.pipeline.stage import PipelineError, run
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Epochs = Annotated[int, Field(ge=1, le=10_000)]
 Units = Annotated[int, Field(ge=1, le=10_000)]
+Channels = Annotated[int, Field(ge=1, le=1000)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+Pixels = Annotated[float, Field(ge=0, le=28)]
 Digits = Annotated[int, Field(ge=10, le=1_000_000)]
 
 Source = Literal["torchvision", "package_index", "directory", "synthetic"]
+Activation = Literal["relu", "leaky_relu", "sigmoid", "tanh", "gelu"]
 Initialization = Literal["xavier_uniform", "xavier_normal", "he_uniform", "he_normal"]
 OptimizerName = Literal["sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw"]
 ScheduleName = Literal["constant", "step", "cosine", "one_cycle"]
+
+CLASSIFIER_OPTIONS = (
+    "channels",
+    "hidden",
+    "activation",
+    "batch_norm",
+    "dropout",
+    "initialization",
+    "label_smoothing",
+    "optimizer",
+    "momentum",
+    "weight_decay",
+    "gradient_clip",
+    "ema",
+)
 
 
 class Section(BaseModel):
@@ -57,19 +76,38 @@ class PreprocessParameters(Section):
 class TrainingParameters(Section):
     """One network and its training, the same for both engines."""
 
+    channels: Annotated[list[Channels], Field(max_length=2)]
     hidden: Annotated[list[Units], Field(max_length=20)]
+    activation: Activation
+    batch_norm: bool
+    dropout: Share
     initialization: Initialization
+    label_smoothing: Share
     optimizer: OptimizerName
     learning_rate: Annotated[float, Field(gt=0, le=1e9)]
-    momentum: Annotated[float, Field(ge=0, lt=1)]
+    momentum: Share
     weight_decay: Annotated[float, Field(ge=0, le=1e9)]
+    gradient_clip: Annotated[float, Field(ge=0, le=1e9)]
+    ema: Share
     schedule: ScheduleName
     warmup: Fraction
     step_epochs: Epochs
     step_factor: Annotated[float, Field(gt=0, le=1)]
     epochs: Epochs
     batch_size: Annotated[int, Field(ge=1, le=1_000_000)]
+    patience: Annotated[int, Field(ge=0, le=10_000)]
+    augment: bool
+    rotation: Annotated[float, Field(ge=0, le=180)]
+    shift: Pixels
+    scale: Annotated[float, Field(ge=0, le=0.9)]
+    shear: Annotated[float, Field(ge=0, le=80)]
+    elastic: Pixels
+    resume: bool
     threads: Annotated[int, Field(ge=1, le=256)]
+
+    def classifier_options(self) -> dict[str, Any]:
+        """What both engines' classifiers take by these names: the network, its loss and its optimizer."""
+        return self.model_dump(include=set(CLASSIFIER_OPTIONS))
 
 
 class TorchTrainingParameters(TrainingParameters):
@@ -124,6 +162,7 @@ def load_parameters(path: Path = Path("params.yaml")) -> Parameters:
 
 
 _TYPES = {
+    "bool_type": "true or false",
     "int_type": "a whole number",
     "float_type": "a number",
     "string_type": "text",

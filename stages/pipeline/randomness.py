@@ -13,6 +13,8 @@ class Generators(NamedTuple):
     shuffling: np.random.Generator
     synthetic_train: np.random.Generator
     synthetic_test: np.random.Generator
+    dropout: np.random.Generator
+    augmentation: np.random.Generator
 
 
 def spawn_generators(seed: int) -> Generators:

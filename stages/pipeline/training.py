@@ -2,16 +2,20 @@
 
 import math
 import time
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
+from stages.pipeline.augmentation import Augmentation
+from stages.pipeline.checkpoint import Checkpoint, Progress
 from stages.pipeline.classifier import Classifier, predict_in_batches
 from stages.pipeline.dataset import Split, shuffled_batches
 from stages.pipeline.files import write_csv
 from stages.pipeline.params import TrainingParameters
+from stages.pipeline.randomness import Generators
 from stages.pipeline.schedules import Schedule, make_schedule
 from stages.pipeline.stage import PipelineError
 from stages.pipeline.statistics import accuracy, cross_entropy
@@ -40,36 +44,62 @@ def train(
     training: Split,
     validation: Split,
     parameters: TrainingParameters,
-    shuffling: np.random.Generator,
+    generators: Generators,
     history: Path,
+    checkpoint: Checkpoint,
 ) -> Timing:
-    """Train for ``parameters.epochs`` and leave the classifier with the weights of its best epoch.
+    """Train for ``parameters.epochs``, or until none is better for ``patience``; leave the best epoch's weights.
 
     The best epoch has the highest validation accuracy; between equals, the lower validation loss. ``train_loss`` and
-    ``train_accuracy`` are measured as those of the validation split are, on as many training digits.
-    ``history`` is rewritten after every epoch. Raises PipelineError when a loss is not finite.
+    ``train_accuracy`` are measured as those of the validation split are, on as many training digits, undistorted.
+    ``history`` and ``checkpoint`` are rewritten after every epoch. Raises PipelineError when a loss is not finite.
     """
+    _require_batches_to_normalise(training, parameters)
+    progress = checkpoint.load(classifier) if parameters.resume else Progress()
+    epochs = [Epoch(int(number), *measured) for number, *measured in progress.history]
     schedule = make_schedule(parameters, _steps(training, parameters))
+    augment = Augmentation(parameters, float(training.images.min())) if parameters.augment else None
     sample = _evenly_spaced(training, len(validation.labels))
-    epoch = Epoch(0, math.nan, *_measure(classifier, sample), *_measure(classifier, validation))
-    epochs: list[Epoch] = []
-    learning_seconds = 0.0
-    started = time.perf_counter()
-    for _ in range(parameters.epochs):
-        epoch_started = time.perf_counter()
-        rate = _learn(classifier, training, parameters, shuffling, schedule, epoch)
-        learning_seconds += time.perf_counter() - epoch_started
-        epoch = Epoch(epoch.epoch + 1, rate, *_measure(classifier, sample), *_measure(classifier, validation))
+    while len(epochs) < parameters.epochs and not _out_of_patience(epochs, parameters.patience):
+        started = time.perf_counter()
+        batches = shuffled_batches(training, parameters.batch_size, generators.shuffling)
+        if augment:
+            batches = (Split(augment(batch.images, generators.augmentation), batch.labels) for batch in batches)
+        rate = _learn(classifier, batches, _steps(training, parameters), parameters, schedule, epochs)
+        progress.learning_seconds += time.perf_counter() - started
+        epoch = Epoch(len(epochs) + 1, rate, *_measure(classifier, sample), *_measure(classifier, validation))
         if not math.isfinite(epoch.validation_loss):
             raise _divergence(epoch.validation_loss, epoch.epoch, "its end", rate)
         epochs.append(epoch)
         print(_line(epoch, parameters.epochs), flush=True)
         write_csv(history, Epoch._fields, epochs)
-        if epoch is max(epochs, key=lambda each: (each.validation_accuracy, -each.validation_loss)):
-            best_state = classifier.state_dict()
-    classifier.load_state_dict(best_state)
-    learnt = parameters.epochs * len(training.labels)
-    return Timing(round(time.perf_counter() - started, 2), round(learnt / learning_seconds))
+        if epoch is _best(epochs):
+            progress.best_state = classifier.state_dict()
+        progress.history = [list(epoch) for epoch in epochs]
+        progress.seconds += time.perf_counter() - started
+        checkpoint.save(classifier, progress)
+    if len(epochs) < parameters.epochs:
+        print(f"stopped early: no epoch was better than epoch {_best(epochs).epoch}", flush=True)
+    classifier.load_state_dict(progress.best_state)
+    learnt = len(epochs) * len(training.labels)
+    return Timing(round(progress.seconds, 2), round(learnt / progress.learning_seconds))
+
+
+def _best(epochs: Sequence[Epoch]) -> Epoch:
+    """The first of the best."""
+    return max(epochs, key=lambda epoch: (epoch.validation_accuracy, -epoch.validation_loss))
+
+
+def _out_of_patience(epochs: Sequence[Epoch], patience: int) -> bool:
+    return bool(epochs) and 0 < patience <= len(epochs) - _best(epochs).epoch
+
+
+def _require_batches_to_normalise(training: Split, parameters: TrainingParameters) -> None:
+    if parameters.batch_norm and 1 in (parameters.batch_size, len(training.labels) % parameters.batch_size):
+        raise PipelineError(
+            f"batch_norm cannot learn from a batch of one digit, and batch_size {parameters.batch_size} leaves one of "
+            f"{len(training.labels)}: choose another batch_size"
+        )
 
 
 def _steps(training: Split, parameters: TrainingParameters) -> int:
@@ -79,26 +109,23 @@ def _steps(training: Split, parameters: TrainingParameters) -> int:
 
 def _learn(
     classifier: Classifier,
-    training: Split,
+    batches: Iterable[Split],
+    steps: int,
     parameters: TrainingParameters,
-    shuffling: np.random.Generator,
     schedule: Schedule,
-    previous: Epoch,
+    epochs: Sequence[Epoch],
 ) -> float:
-    """Go through the training split once. Returns the last learning rate, to six digits."""
-    number, steps = previous.epoch + 1, _steps(training, parameters)
-    learning_rate = math.nan
-    batches = shuffled_batches(training, parameters.batch_size, shuffling)
+    """Learn from one epoch's batches, after those ``epochs``. Returns the last learning rate, to six digits."""
+    number, learning_rate = len(epochs) + 1, math.nan
+    known = f", validation accuracy {epochs[-1].validation_accuracy:.2%}" if epochs else ""
     with tqdm(batches, f"epoch {number}/{parameters.epochs}", steps, leave=False, disable=None, unit="batch") as bar:
         for step, batch in enumerate(bar):
-            learning_rate = schedule(previous.epoch * steps + step)
+            learning_rate = schedule(len(epochs) * steps + step)
             with np.errstate(over="ignore", invalid="ignore"):  # said below, in words
                 loss = classifier.train_batch(batch.images, batch.labels, learning_rate)
             if not math.isfinite(loss):
                 raise _divergence(loss, number, f"step {step + 1} of {steps}", learning_rate)
-            bar.set_postfix_str(
-                f"loss {loss:.4f}, validation accuracy {previous.validation_accuracy:.2%}", refresh=False
-            )
+            bar.set_postfix_str(f"loss {loss:.4f}{known}", refresh=False)
     return float(f"{learning_rate:.6g}")
 
 

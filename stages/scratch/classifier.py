@@ -3,74 +3,170 @@
 import io
 import json
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from stages.scratch.activations import ACTIVATIONS
+from stages.scratch.convolution import Conv2d, MaxPool2d
 from stages.scratch.initializers import INITIALIZERS
-from stages.scratch.layers import Array, Linear
+from stages.scratch.layers import Array, Dropout, Flatten, Layer, Linear
 from stages.scratch.losses import CrossEntropyLoss, log_softmax
-from stages.scratch.network import Network, dense_layers
-from stages.scratch.optimizers import make_optimizer
+from stages.scratch.network import Network, require_fit
+from stages.scratch.normalization import BatchNorm
+from stages.scratch.optimizers import MovingAverage, clip_gradients, make_optimizer
 
-PIXELS, CLASSES = 28 * 28, 10
+SIDE, CLASSES = 28, 10
+KERNEL, POOL = 5, 2
+
+
+def build_layers(
+    channels: Sequence[int],
+    hidden: Sequence[int],
+    activation: str,
+    batch_norm: bool,
+    dropout: float,
+    dropout_generator: np.random.Generator,
+) -> list[Layer]:
+    """The layers between pictures (N, 1, 28, 28) and 10 logits.
+
+    A block of convolution for each of the ``channels``, then a block for each of the ``hidden`` layers, then the
+    output. Pooling comes before the activation: the same result when that never falls, for a quarter of the work.
+    Batch normalisation has a bias of its own, and takes away any before it.
+    """
+    layers: list[Layer] = []
+    side, inputs = SIDE, 1
+    for outputs in channels:
+        layers += [Conv2d(inputs, outputs, KERNEL, bias=not batch_norm), MaxPool2d(POOL)]
+        layers += [BatchNorm(outputs)] * batch_norm
+        layers += [ACTIVATIONS[activation]()]
+        side, inputs = (side - KERNEL + 1) // POOL, outputs
+    layers += [Flatten()]
+    features = inputs * side * side
+    for units in hidden:
+        layers += [Linear(features, units, bias=not batch_norm)]
+        layers += [BatchNorm(units)] * batch_norm
+        layers += [ACTIVATIONS[activation]()]
+        layers += [Dropout(dropout, dropout_generator)] * (dropout > 0)
+        features = units
+    return [*layers, Linear(features, CLASSES)]
 
 
 class ScratchClassifier:
-    """A dense network of ``hidden`` ReLU layers between 784 pixels and 10 classes, biases starting at 0.
+    """A network between 28 x 28 pixels and 10 classes, with what trains it; biases start at 0.
 
-    Images are (N, 28, 28) and labels (N,); all arithmetic is in ``dtype``. Unknown names raise KeyError.
+    Images are (N, 28, 28) and labels (N,); all arithmetic is in ``dtype``. Unknown names raise KeyError. What is used
+    and saved are the weights themselves, or with ``ema`` > 0 their moving average.
     """
 
     def __init__(
         self,
         hidden: Sequence[int],
         generator: np.random.Generator,
+        dropout_generator: np.random.Generator | None = None,
+        *,
+        channels: Sequence[int] = (),
+        activation: str = "relu",
+        batch_norm: bool = False,
+        dropout: float = 0.0,
         initialization: str = "xavier_uniform",
+        label_smoothing: float = 0.0,
         optimizer: str = "sgd",
         momentum: float = 0.9,
         weight_decay: float = 0.0,
+        gradient_clip: float = 0.0,
+        ema: float = 0.0,
         dtype: DTypeLike = np.float32,
     ) -> None:
-        self.hidden = list(hidden)
-        self.network = Network(dense_layers([PIXELS, *hidden, CLASSES]), dtype)
+        self.architecture = {
+            "channels": list(channels),
+            "hidden": list(hidden),
+            "activation": activation,
+            "batch_norm": batch_norm,
+            "dropout": dropout,
+        }
+        self.dropout_generator = dropout_generator or np.random.default_rng(0)
+        self.network = self._network(dtype)
         for layer in self.network.layers:
-            if isinstance(layer, Linear):
-                layer.parameters["weight"][...] = INITIALIZERS[initialization](
-                    generator, layer.out_features, layer.in_features
-                )
-        self.loss = CrossEntropyLoss()
+            if isinstance(layer, Linear | Conv2d):
+                weight = layer.parameters["weight"]
+                weight[...] = INITIALIZERS[initialization](generator, weight.shape)
+        self.loss = CrossEntropyLoss(label_smoothing)
+        self.gradient_clip = gradient_clip
         self.optimizer = make_optimizer(
             optimizer, self.network.parameters, self.network.gradients, momentum, weight_decay
         )
+        self.averages: list[MovingAverage] = []
+        self.used = self.network
+        if ema:
+            self.used = self._network(dtype)
+            self.averages = [
+                MovingAverage(self.network.parameters, self.used.parameters, ema),
+                MovingAverage(self.network.buffers, self.used.buffers, ema),
+            ]
+            self.used.load(self.network.state())
+
+    def _network(self, dtype: DTypeLike) -> Network:
+        return Network(build_layers(**self.architecture, dropout_generator=self.dropout_generator), dtype)  # type: ignore[arg-type]  # a dict of all kinds
 
     def train_batch(self, images: Array, labels: NDArray[np.int64], learning_rate: float) -> float:
         """Forward, loss, backward, step. Returns the batch's mean loss before the step."""
-        logits = self.network.forward(images)
+        logits = self.network.forward(images[:, None])
         loss = self.loss.forward(logits, labels)
         self.network.backward(self.loss.backward())
+        if self.gradient_clip:
+            clip_gradients(self.network.gradients, self.gradient_clip)
         self.optimizer.step(learning_rate)
+        for average in self.averages:
+            average.update(self.optimizer.steps)
         return loss
 
     def predict(self, images: Array) -> NDArray[np.float32]:
         """Return the probability of each class, float32 (N, 10)."""
-        return np.exp(log_softmax(self.network.forward(images))).astype(np.float32)
+        return np.exp(log_softmax(self.used.forward(images[:, None], training=False))).astype(np.float32)
+
+    def parameter_count(self) -> int:
+        """How many numbers training moves."""
+        return self.network.parameters.size
 
     def state_dict(self) -> dict[str, np.ndarray[Any, Any]]:
         """Return copies of the weights: ``1.weight`` (out, in), ``1.bias`` (out,), ... as PyTorch would."""
-        return {name: array.copy() for name, array in self.network.named_parameters().items()}
+        return {name: array.copy() for name, array in self.used.state().items()}
 
     def load_state_dict(self, state: Mapping[str, np.ndarray[Any, Any]]) -> None:
         """Take over weights of the same names and shapes. Raises ValueError when they do not fit."""
-        self.network.load(state)
+        for network in (self.network, self.used):
+            network.load(state)
+
+    def training_state(self) -> dict[str, np.ndarray[Any, Any]]:
+        """Return copies of all that training moves, so that it can go on from here: weights, optimizer, generator."""
+        generator = json.dumps(self.dropout_generator.bit_generator.state)
+        return {name: array.copy() for name, array in self._moving().items()} | {
+            "optimizer.steps": np.array(self.optimizer.steps),
+            "dropout_generator": np.array(generator),
+        }
+
+    def load_training_state(self, state: Mapping[str, np.ndarray[Any, Any]]) -> None:
+        """Go on from a :meth:`training_state` of an equal classifier."""
+        for name, array in self._moving().items():
+            array[...] = state[name]
+        self.optimizer.steps = int(state["optimizer.steps"])
+        self.dropout_generator.bit_generator.state = json.loads(str(state["dropout_generator"]))
+
+    def _moving(self) -> dict[str, Array]:
+        return {
+            "parameters": self.network.parameters,
+            "buffers": self.network.buffers,
+            "used.parameters": self.used.parameters,
+            "used.buffers": self.used.buffers,
+        } | {f"optimizer.{name}": array for name, array in self.optimizer.state().items()}
 
     def to_bytes(self) -> bytes:
         """Return an .npz file with the weights and, as JSON text under ``network``, what rebuilds the network."""
         buffer = io.BytesIO()
         weights: dict[str, Any] = self.state_dict()
-        np.savez(buffer, network=np.array(json.dumps({"hidden": self.hidden})), **weights)
+        np.savez(buffer, network=np.array(json.dumps(self.architecture)), **weights)
         return buffer.getvalue()
 
     @classmethod
@@ -81,11 +177,10 @@ class ScratchClassifier:
                 if any(member.compress_type for member in file.zip.infolist()):
                     raise ValueError("compressed")  # it could swell without limit
                 state = dict(file)
-            hidden = json.loads(str(state.pop("network")))["hidden"]
-            expected = [(units, inputs) for inputs, units in pairwise([PIXELS, *hidden, CLASSES])]
-            if [array.shape for array in state.values() if array.ndim == 2] != expected:  # allocate nothing on trust
-                raise ValueError(f"weights do not fit the network: hidden layers {hidden} declared")
-            classifier = cls(hidden, np.random.default_rng(0))
+            architecture = json.loads(str(state.pop("network")))
+            generator = np.random.default_rng(0)
+            require_fit(state, build_layers(**architecture, dropout_generator=generator))  # allocate nothing on trust
+            classifier = cls(generator=generator, **architecture)
             classifier.load_state_dict(state)
         except Exception as error:  # damaged bytes can fail anywhere in the reading
             raise ValueError(f"not a model of this network: {str(error)[:200]!r}") from None

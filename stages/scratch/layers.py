@@ -1,7 +1,10 @@
-"""The layers: each knows its output and, by the chain rule, its gradients.
+"""What a layer is, and the plain ones: each knows its output and, by the chain rule, its gradients.
 
 Every layer maps a batch of N examples to a batch of N outputs. ``grad_output`` is the derivative of the loss L with
-respect to the layer's last output; the layer never changes it.
+respect to the layer's last output; the layer never changes it, nor its inputs, nor what it has returned before.
+
+Pictures are (N, channels, height, width), as in PyTorch. Convolution leaves them in memory with N innermost, which is
+the fastest order for it, and every other layer keeps the order that it is given.
 """
 
 from typing import Any
@@ -13,17 +16,29 @@ Array = NDArray[np.floating[Any]]
 
 
 class Layer:
-    """A layer without parameters; those that learn override what concerns them."""
+    """A layer without parameters; those that learn override what concerns them.
+
+    ``training`` says whether the network is learning or being used; a few layers then do different things.
+    """
 
     parameters: dict[str, Array]
     gradients: dict[str, Array]
+    buffers: dict[str, Array]
 
     def __init__(self) -> None:
-        self.parameters, self.gradients = {}, {}
+        self.parameters, self.gradients, self.buffers = {}, {}, {}
+        self.training = True
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
         """The names and shapes of what the layer learns. The network owns that memory and fills in the arrays."""
         return {}
+
+    def buffer_shapes(self) -> dict[str, tuple[int, ...]]:
+        """The names and shapes of what the layer keeps beside its parameters, without a gradient."""
+        return {}
+
+    def reset(self) -> None:
+        """Give parameters and buffers that do not start at 0, nor at random, their first values."""
 
     def forward(self, inputs: Array) -> Array:
         """Return the output for ``inputs`` and remember what the backward pass needs."""
@@ -46,45 +61,63 @@ class Flatten(Layer):
     """(N, a, b, ...) -> (N, a·b·...)."""
 
     def forward(self, inputs: Array) -> Array:
-        self._shape = inputs.shape
+        self._inputs = inputs
         return inputs.reshape(len(inputs), -1)
 
     def backward_input(self, grad_output: Array) -> Array:
-        return grad_output.reshape(self._shape)
+        gradient = np.empty_like(self._inputs)  # in the order in which its inputs lie in memory
+        gradient[...] = grad_output.reshape(gradient.shape)
+        return gradient
 
 
 class Linear(Layer):
     """Y = X Wᵀ + b: inputs X (N, in_features), weight W (out_features, in_features), bias b (out_features,)."""
 
-    def __init__(self, in_features: int, out_features: int) -> None:
+    def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:
         super().__init__()
-        self.in_features, self.out_features = in_features, out_features
+        self.in_features, self.out_features, self.bias = in_features, out_features, bias
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
-        return {"weight": (self.out_features, self.in_features), "bias": (self.out_features,)}
+        weight = {"weight": (self.out_features, self.in_features)}
+        return weight | {"bias": (self.out_features,)} if self.bias else weight
 
     def forward(self, inputs: Array) -> Array:
         self._inputs = inputs
         outputs = inputs @ self.parameters["weight"].T
-        outputs += self.parameters["bias"]
+        if self.bias:
+            outputs += self.parameters["bias"]
         return outputs
 
     def backward_parameters(self, grad_output: Array) -> None:
         """Each example adds its share: ∂L/∂W = Gᵀ X, ∂L/∂b = Σₙ Gₙ, with G = ``grad_output`` (N, out_features)."""
         np.matmul(grad_output.T, self._inputs, out=self.gradients["weight"])
-        np.sum(grad_output, axis=0, out=self.gradients["bias"])
+        if self.bias:
+            np.sum(grad_output, axis=0, out=self.gradients["bias"])
 
     def backward_input(self, grad_output: Array) -> Array:
         """Every output carries its gradient back along the weights that made it: ∂L/∂X = G W."""
         return grad_output @ self.parameters["weight"]
 
 
-class ReLU(Layer):
-    """max(x, 0), elementwise; the gradient passes where the output is positive, and is 0 at 0 as in PyTorch."""
+class Dropout(Layer):
+    """Sets each input to 0 with ``probability`` while training, and leaves all as they are in use.
+
+    Those that stay are divided by 1 − probability, so that a sum over them keeps its expected value (inverted dropout,
+    Srivastava et al. 2014).
+    """
+
+    def __init__(self, probability: float, generator: np.random.Generator) -> None:
+        super().__init__()
+        self.probability, self.generator = probability, generator
 
     def forward(self, inputs: Array) -> Array:
-        self._outputs = np.maximum(inputs, 0)
-        return self._outputs
+        self._scale = self.draw(inputs) if self.training else np.ones(1, inputs.dtype)
+        return inputs * self._scale
+
+    def draw(self, inputs: Array) -> Array:
+        """0 for every input that is dropped, 1 / (1 − probability) for the others."""
+        kept = self.generator.random(inputs.shape, np.float32) >= self.probability
+        return kept / inputs.dtype.type(1 - self.probability)
 
     def backward_input(self, grad_output: Array) -> Array:
-        return grad_output * (self._outputs > 0)
+        return grad_output * self._scale

@@ -32,6 +32,10 @@ class Optimizer:
         for block in self._blocks:
             self._update(block, self.parameters[block], self._gradient(block), learning_rate)
 
+    def state(self) -> dict[str, Array]:
+        """What the optimizer remembers from step to step, as views."""
+        return {}
+
     def _gradient(self, block: slice) -> Array:
         """g + λθ of one block."""
         gradient = self.gradients[block]
@@ -63,7 +67,10 @@ class SGD(Optimizer):
     ) -> None:
         super().__init__(parameters, gradients, weight_decay)
         self.momentum, self.nesterov = momentum, nesterov
-        self._velocity = np.zeros_like(parameters) if momentum else parameters[:0]
+        self._velocity = np.zeros_like(parameters) if momentum else np.zeros(0, parameters.dtype)
+
+    def state(self) -> dict[str, Array]:
+        return {"velocity": self._velocity}
 
     def _update(self, block: slice, parameters: Array, gradient: Array, learning_rate: float) -> None:
         change = self._work[: len(gradient)]
@@ -90,6 +97,9 @@ class RMSprop(Optimizer):
     def __init__(self, parameters: Array, gradients: Array, weight_decay: float = 0.0) -> None:
         super().__init__(parameters, gradients, weight_decay)
         self._square = np.zeros_like(parameters)
+
+    def state(self) -> dict[str, Array]:
+        return {"square": self._square}
 
     def _update(self, block: slice, parameters: Array, gradient: Array, learning_rate: float) -> None:
         square, work = self._square[block], self._work[: len(gradient)]
@@ -118,6 +128,9 @@ class Adam(Optimizer):
         super().__init__(parameters, gradients, weight_decay)
         self._mean, self._square = np.zeros_like(parameters), np.zeros_like(parameters)
 
+    def state(self) -> dict[str, Array]:
+        return {"mean": self._mean, "square": self._square}
+
     def _update(self, block: slice, parameters: Array, gradient: Array, learning_rate: float) -> None:
         scale_mean = (1 - self.beta1) / (1 - self.beta1**self.steps)
         scale_root = math.sqrt((1 - self.beta2) / (1 - self.beta2**self.steps))
@@ -143,6 +156,27 @@ class AdamW(Adam):
     def _update(self, block: slice, parameters: Array, gradient: Array, learning_rate: float) -> None:
         parameters *= 1 - learning_rate * self.weight_decay
         super()._update(block, parameters, gradient, learning_rate)
+
+
+class MovingAverage:
+    """θ̄ ← δ θ̄ + (1 − δ) θ after every step, from θ̄ = θ after the first one (Polyak & Juditsky 1992, with decay δ)."""
+
+    def __init__(self, values: Array, average: Array, decay: float) -> None:
+        self.values, self.average, self.decay = values, average, decay
+
+    def update(self, steps: int) -> None:
+        """Take the values after step number ``steps`` into the average."""
+        if steps == 1:
+            self.average[...] = self.values
+        else:
+            self.average += (1 - self.decay) * (self.values - self.average)
+
+
+def clip_gradients(gradients: Array, largest: float) -> None:
+    """Shorten the whole gradient to the norm ``largest`` where it is longer (Pascanu et al. 2013), as PyTorch does."""
+    factor = largest / (float(np.linalg.norm(gradients)) + 1e-6)
+    if factor < 1:
+        gradients *= factor
 
 
 def make_optimizer(

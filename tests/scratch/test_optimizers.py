@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from stages.scratch.optimizers import BLOCK, make_optimizer
+from stages.scratch.optimizers import BLOCK, MovingAverage, clip_gradients, make_optimizer
 
 Maker = Callable[..., torch.optim.Optimizer]
 
@@ -51,3 +52,27 @@ def test_float32_stays_float32(name: str) -> None:
     optimizer.step(0.1)
     held = [value for value in vars(optimizer).values() if isinstance(value, np.ndarray)]
     assert {array.dtype for array in held} == {np.dtype(np.float32)}
+
+
+@pytest.mark.parametrize("largest", [0.5, 3.0, 1e6])
+def test_the_gradient_is_shortened_as_torch_does(largest: float) -> None:
+    gradients = np.random.default_rng(0).normal(size=50)
+    tensors = [torch.zeros(20, dtype=torch.float64), torch.zeros(30, dtype=torch.float64)]
+    tensors[0].grad, tensors[1].grad = torch.from_numpy(gradients.copy()).tensor_split([20])
+    torch.nn.utils.clip_grad_norm_(tensors, largest)
+    clip_gradients(gradients, largest)
+    assert_allclose(gradients, torch.cat([tensor.grad for tensor in tensors if tensor.grad is not None]), rtol=1e-9)
+
+
+def test_the_moving_average_is_torchs() -> None:
+    generator = np.random.default_rng(0)
+    network = torch.nn.Linear(4, 3, bias=False).double()
+    averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(0.8))  # type: ignore[no-untyped-call]  # PyTorch leaves it untyped
+    values, average = np.zeros(12), generator.normal(size=12)
+    ours = MovingAverage(values, average, 0.8)
+    for step in range(1, 8):
+        values[...] = generator.normal(size=12)
+        network.weight.data[...] = torch.from_numpy(values.reshape(3, 4))
+        averaged.update_parameters(network)
+        ours.update(step)
+        assert_allclose(average.reshape(3, 4), averaged.module.state_dict()["weight"], rtol=1e-9)
