@@ -2,13 +2,14 @@
 # make test   install what is needed, run all tests
 # make check  format, lint and type checks
 # make fuzz   give every parser 100,000 damaged files, 2 minutes
-# make bench  time one training step of both engines
+# make mutation   break every backward line in turn and see the tests go red, about 10 minutes
+# make bench  time training in both engines, and in what else people use; writes benchmark.json
 # make seeds  train with seeds 1, 2 and 3 and write metrics/seeds.json
 
 PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: all test check fuzz bench seeds
+.PHONY: all test check fuzz mutation bench seeds
 all: .venv/installed
 	python -m stages.pipeline.params
 	dvc repro
@@ -25,8 +26,11 @@ check: .venv/installed
 fuzz: .venv/installed
 	python -m tests.fuzz.parsers
 
+mutation: .venv/installed
+	python -m tests.mutation.backward
+
 bench: .venv/installed
-	python -m tests.benchmarks.steps
+	python -m tests.benchmarks.speed
 
 seeds: .venv/installed
 	python -m tests.benchmarks.seeds

@@ -22,6 +22,7 @@ Key = tuple[str, ...]
 
 NOT_TEXT = [7, 0.5, [], {}, True, "", "x" * 10_000]
 NONSENSE: dict[type, list[object]] = {
+    bool: ["text", "true", 1, 0, 0.5, [], {}, None],
     int: [
         "text",
         "",

@@ -11,7 +11,7 @@ Labels = NDArray[np.int64]  # (N,), 0 to 9
 Probabilities = NDArray[np.float32]  # (N, 10), each row sums to 1
 
 CLASSES = 10
-PREDICTION_BATCH = 1000  # digits; bounds the memory that predicting takes
+PREDICTION_BATCH = 250  # digits; bounds the memory that predicting takes
 
 
 class Classifier(Protocol):

@@ -71,13 +71,13 @@ def train(
         if not math.isfinite(epoch.validation_loss):
             raise _divergence(epoch.validation_loss, epoch.epoch, "its end", rate)
         epochs.append(epoch)
-        print(_line(epoch, parameters.epochs), flush=True)
         write_csv(history, Epoch._fields, epochs)
         if epoch is _best(epochs):
             progress.best_state = classifier.state_dict()
         progress.history = [list(epoch) for epoch in epochs]
         progress.seconds += time.perf_counter() - started
         checkpoint.save(classifier, progress)
+        print(_line(epoch, parameters.epochs), flush=True)
     if len(epochs) < parameters.epochs:
         print(f"stopped early: no epoch was better than epoch {_best(epochs).epoch}", flush=True)
     classifier.load_state_dict(progress.best_state)

@@ -1,8 +1,10 @@
 """Convolution and pooling of pictures (N, channels, height, width)."""
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from stages.scratch.layers import Array, Layer
+from stages.scratch.parallel import in_pieces
 
 Pair = tuple[int, int]
 
@@ -49,6 +51,8 @@ class Conv2d(Layer):
         super().__init__()
         self.in_channels, self.out_channels, self.bias = in_channels, out_channels, bias
         self.kernel, self.stride, self.padding = pair(kernel_size), pair(stride), pair(padding)
+        self._patches: Array = np.empty(0)
+        self._grad_patches: Array = np.empty(0)
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
         weight: dict[str, tuple[int, ...]] = {"weight": (self.out_channels, self.in_channels, *self.kernel)}
@@ -56,13 +60,22 @@ class Conv2d(Layer):
 
     def forward(self, inputs: Array) -> Array:
         pictures = self._padded(inputs.transpose(1, 2, 3, 0))
-        self._shape, self._windows = pictures.shape, Windows(self.kernel, self.stride, *pictures.shape[1:3])
-        self._patches = self._gather(pictures)
-        outputs = self._matrix() @ self._patches
-        if self.bias:
-            outputs += self.parameters["bias"][:, None]
-        shape = (self.out_channels, self._windows.height, self._windows.width, len(inputs))
-        return outputs.reshape(shape).transpose(3, 0, 1, 2)
+        self._shape, windows = pictures.shape, Windows(self.kernel, self.stride, *pictures.shape[1:3])
+        self._windows, pixels = windows, (windows.height, windows.width, len(inputs))
+        self._patches = _memory(self._patches, (self.in_channels, *self.kernel, *pixels), pictures.dtype)
+        outputs = np.empty((self.out_channels, *pixels), pictures.dtype)
+        weight = self._matrix()
+
+        def convolve(rows: slice) -> None:
+            for row, column in np.ndindex(self.kernel):
+                self._patches[:, row, column, rows] = windows.pixels(pictures, row, column)[:, rows]
+            product = weight @ self._patches[:, :, :, rows].reshape(weight.shape[1], -1)
+            if self.bias:
+                product += self.parameters["bias"][:, None]
+            outputs[:, rows] = product.reshape(outputs[:, rows].shape)
+
+        in_pieces(windows.height, convolve)
+        return outputs.transpose(3, 0, 1, 2)
 
     def _matrix(self) -> Array:
         """W as (out_channels, in_channels · kernel pixels)."""
@@ -75,34 +88,41 @@ class Conv2d(Layer):
         padded[:, top : top + height, left : left + width] = pictures
         return padded
 
-    def _gather(self, pictures: Array) -> Array:
-        """P: each of its rows is one pixel of every window."""
-        windows, count = self._windows, pictures.shape[-1]
-        patches = np.empty((self.in_channels, *self.kernel, windows.height, windows.width, count), pictures.dtype)
-        for row, column in np.ndindex(self.kernel):
-            patches[:, row, column] = windows.pixels(pictures, row, column)
-        return patches.reshape(-1, windows.height * windows.width * count)
-
     def backward_parameters(self, grad_output: Array) -> None:
         """∂L/∂W = G Pᵀ and ∂L/∂b = the sum of G's rows, with G = ``grad_output`` as (out_channels, windows)."""
-        gradient = self._rows(grad_output)
-        np.matmul(gradient, self._patches.T, out=self.gradients["weight"].reshape(self.out_channels, -1))
-        if self.bias:
-            np.sum(gradient, axis=1, out=self.gradients["bias"])
+        gradient = grad_output.transpose(1, 2, 3, 0)
 
-    def _rows(self, grad_output: Array) -> Array:
-        return grad_output.transpose(1, 2, 3, 0).reshape(self.out_channels, -1)
+        def share(rows: slice) -> Array:
+            patches = self._patches[:, :, :, rows].reshape(self._matrix().shape[1], -1)
+            product: Array = gradient[:, rows].reshape(self.out_channels, -1) @ patches.T
+            return product
+
+        shares = in_pieces(self._windows.height, share)
+        np.sum(shares, axis=0, out=self.gradients["weight"].reshape(self.out_channels, -1))
+        if self.bias:
+            np.sum(gradient, axis=(1, 2, 3), out=self.gradients["bias"])
 
     def backward_input(self, grad_output: Array) -> Array:
         """∂L/∂P = Wᵀ G; a pixel stands in several windows, so its gradient is the sum of its places in P."""
-        patches = (self._matrix().T @ self._rows(grad_output)).reshape(
-            self.in_channels, *self.kernel, self._windows.height, self._windows.width, -1
-        )
-        padded = np.zeros(self._shape, grad_output.dtype)
-        for row, column in np.ndindex(self.kernel):
-            self._windows.pixels(padded, row, column)[...] += patches[:, row, column]
+        gradient = grad_output.transpose(1, 2, 3, 0).reshape(self.out_channels, -1)
+        self._grad_patches = _memory(self._grad_patches, self._patches.shape, gradient.dtype)
+        padded = np.zeros(self._shape, gradient.dtype)
+
+        def scatter(channels: slice) -> None:
+            patches = self._grad_patches[channels]
+            weight = self.parameters["weight"][:, channels].reshape(self.out_channels, -1)
+            np.matmul(weight.T, gradient, out=patches.reshape(weight.shape[1], -1))
+            for row, column in np.ndindex(self.kernel):
+                self._windows.pixels(padded[channels], row, column)[...] += patches[:, row, column]
+
+        in_pieces(self.in_channels, scatter)
         (top, left), (_, height, width, _) = self.padding, self._shape
         return padded[:, top : height - top, left : width - left].transpose(3, 0, 1, 2)
+
+
+def _memory(array: Array, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
+    """The array itself where it fits, else a new one: large memory is slow to get."""
+    return array if (array.shape, array.dtype) == (shape, dtype) else np.empty(shape, dtype)
 
 
 class MaxPool2d(Layer):
@@ -116,18 +136,30 @@ class MaxPool2d(Layer):
     def forward(self, inputs: Array) -> Array:
         self._pictures = inputs.transpose(1, 2, 3, 0)
         self._windows = Windows(self.kernel, self.stride, *inputs.shape[2:])
-        self._largest = self._windows.pixels(self._pictures, 0, 0).copy(order="K")
-        for row, column in np.ndindex(self.kernel):
-            np.maximum(self._largest, self._windows.pixels(self._pictures, row, column), out=self._largest)
+        self._largest = np.empty_like(self._windows.pixels(self._pictures, 0, 0))
+
+        def pool(channels: slice) -> None:
+            pictures, largest = self._pictures[channels], self._largest[channels]
+            largest[...] = self._windows.pixels(pictures, 0, 0)
+            for row, column in list(np.ndindex(self.kernel))[1:]:
+                np.maximum(largest, self._windows.pixels(pictures, row, column), out=largest)
+
+        in_pieces(len(self._pictures), pool)
         return self._largest.transpose(3, 0, 1, 2)
 
     def backward_input(self, grad_output: Array) -> Array:
         """The gradient goes to the pixel that was the largest; between equals, to the first, as in PyTorch."""
         gradient = np.zeros_like(self._pictures)
-        unclaimed = np.ones_like(self._largest, bool)
-        for row, column in np.ndindex(self.kernel):
-            chosen = self._windows.pixels(self._pictures, row, column) == self._largest
-            chosen &= unclaimed
-            unclaimed ^= chosen
-            self._windows.pixels(gradient, row, column)[...] += grad_output.transpose(1, 2, 3, 0) * chosen
+        grad_largest = grad_output.transpose(1, 2, 3, 0)
+
+        def scatter(channels: slice) -> None:
+            pictures, largest = self._pictures[channels], self._largest[channels]
+            unclaimed = np.ones_like(largest, bool)
+            for row, column in np.ndindex(self.kernel):
+                chosen = self._windows.pixels(pictures, row, column) == largest
+                chosen &= unclaimed
+                unclaimed ^= chosen
+                self._windows.pixels(gradient[channels], row, column)[...] += grad_largest[channels] * chosen
+
+        in_pieces(len(self._pictures), scatter)
         return gradient.transpose(3, 0, 1, 2)

@@ -78,7 +78,7 @@ class Linear(Layer):
         self.in_features, self.out_features, self.bias = in_features, out_features, bias
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
-        weight = {"weight": (self.out_features, self.in_features)}
+        weight: dict[str, tuple[int, ...]] = {"weight": (self.out_features, self.in_features)}
         return weight | {"bias": (self.out_features,)} if self.bias else weight
 
     def forward(self, inputs: Array) -> Array:

@@ -1,0 +1,157 @@
+"""What ``make bench`` times, each in a process of its own: ``python -m tests.benchmarks.contenders NAME TASK``."""
+
+import json
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from stages.pipeline.checkpoint import Checkpoint
+from stages.pipeline.classifier import Classifier
+from stages.pipeline.dataset import Split
+from stages.pipeline.params import TrainingParameters, load_parameters
+from stages.pipeline.randomness import Generators, spawn_generators
+from stages.pipeline.training import train
+
+BATCH, STEPS = 64, 300
+
+
+class Task(NamedTuple):
+    """A network, by what lies between pixels and classes, on so many threads of the CPU."""
+
+    threads: int
+    channels: list[int]
+    hidden: list[int]
+
+
+def main() -> None:
+    """Train 300 steps after a few that do not count; print seconds for a step and the process's peak memory."""
+    task = Task(*json.loads(sys.argv[2]))
+    with threadpool_limits(task.threads):
+        seconds = CONTENDERS[sys.argv[1]](task)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024**2 if sys.platform == "darwin" else 1024)
+    print(json.dumps({"milliseconds": seconds * 1000, "mebibytes": peak}))
+
+
+def random_digits(count: int) -> Split:
+    """As many as that, which no network can learn: time does not depend on what is learnt."""
+    generator = np.random.default_rng(0)
+    return Split(generator.normal(size=(count, 28, 28)).astype(np.float32), generator.integers(10, size=count))
+
+
+def make_classifier(name: str, settings: TrainingParameters, generators: Generators, threads: int) -> Classifier:
+    """An engine as its stage makes it, on so many threads of the CPU."""
+    if name == "torch":
+        import torch
+
+        from stages.torch_engine.classifier import TorchClassifier
+
+        torch.set_num_threads(threads)
+        return TorchClassifier(generator=generators.weights, **settings.classifier_options())
+    from stages.scratch.classifier import ScratchClassifier
+    from stages.scratch.parallel import set_threads
+
+    set_threads(threads)
+    threadpool_limits(1 if settings.channels else threads, user_api="blas")
+    return ScratchClassifier(generator=generators.weights, **settings.classifier_options())
+
+
+def engine(name: str, task: Task) -> float:
+    """One of the two engines, through the pipeline's own training loop, with fused AdamW in PyTorch."""
+    changes: dict[str, Any] = {"channels": task.channels, "hidden": task.hidden, "epochs": 1, "batch_size": BATCH}
+    settings = load_parameters().train_scratch.model_copy(update=changes)
+    generators = spawn_generators(0)
+    classifier = make_classifier(name, settings, generators, task.threads)
+    with tempfile.TemporaryDirectory() as folder:
+        history = Path(folder, "history.csv")
+        for steps in (20, STEPS):  # the first few pay for what comes once
+            digits = random_digits(steps * BATCH)
+            checkpoint = Checkpoint(Path(folder, "checkpoint.npz"), settings, digits, generators)
+            timing = train(classifier, digits, random_digits(BATCH), settings, generators, history, checkpoint)
+    return BATCH / timing.images_per_second
+
+
+def tutorial(task: Task) -> float:
+    """PyTorch as its tutorials write it: a DataLoader that shuffles, and Adam as it comes."""
+    import torch
+    from torch.utils.data import DataLoader, TensorDataset
+
+    from stages.torch_engine.classifier import build_network
+
+    torch.set_num_threads(task.threads)
+    network = build_network(task.channels, task.hidden, "relu", batch_norm=False, dropout=0.0)
+    loss_function, optimizer = torch.nn.CrossEntropyLoss(), torch.optim.Adam(network.parameters())
+    for steps in (20, STEPS):
+        digits = random_digits(steps * BATCH)
+        dataset = TensorDataset(torch.from_numpy(digits.images[:, None]), torch.from_numpy(digits.labels))
+        started = time.perf_counter()
+        for images, labels in DataLoader(dataset, BATCH, shuffle=True):
+            optimizer.zero_grad()
+            loss = loss_function(network(images), labels)
+            loss.backward()
+            optimizer.step()
+    return (time.perf_counter() - started) / STEPS
+
+
+def scikit_learn(task: Task) -> float:
+    """scikit-learn's own network of the same dense layers, with Adam."""
+    from sklearn.neural_network import MLPClassifier
+
+    network = MLPClassifier(task.hidden, batch_size=BATCH, shuffle=True)
+    for steps in (20, STEPS):
+        digits = random_digits(steps * BATCH)
+        flat = digits.images.reshape(len(digits.images), -1)
+        started = time.perf_counter()
+        network.partial_fit(flat, digits.labels, classes=np.arange(10))
+    return (time.perf_counter() - started) / STEPS
+
+
+def floor(task: Task) -> float:
+    """The matrix products of a step and nothing else, on NumPy's BLAS: no network can be faster with it."""
+    shapes, side, inputs = [], 28, 1  # (m, k, n) of each product
+    for outputs in task.channels:
+        windows = BATCH * (side - 4) ** 2
+        forward = (outputs, inputs * 25, windows)
+        shapes += products(*forward, first=inputs == 1)
+        side, inputs = (side - 4) // 2, outputs
+    features = inputs * side * side
+    for units in (*task.hidden, 10):
+        shapes += products(units, features, BATCH, first=features == 28 * 28)
+        features = units
+    generator = np.random.default_rng(0)
+    matrices = [
+        (generator.random((m, k), np.float32), generator.random((k, n), np.float32), np.empty((m, n), np.float32))
+        for m, k, n in shapes
+    ]
+    for steps in (20, STEPS):
+        started = time.perf_counter()
+        for _ in range(steps):
+            for left, right, result in matrices:
+                np.matmul(left, right, out=result)
+    return (time.perf_counter() - started) / STEPS
+
+
+def products(outputs: int, inputs: int, columns: int, first: bool) -> list[tuple[int, int, int]]:
+    """Forward, gradient of the weight and, but for the first layer, gradient of the input."""
+    forward, weight, backward = (outputs, inputs, columns), (outputs, columns, inputs), (inputs, outputs, columns)
+    return [forward, weight] if first else [forward, weight, backward]
+
+
+CONTENDERS: dict[str, Callable[[Task], float]] = {
+    "scratch": partial(engine, "scratch"),
+    "torch": partial(engine, "torch"),
+    "tutorial": tutorial,
+    "scikit-learn": scikit_learn,
+    "floor": floor,
+}
+
+
+if __name__ == "__main__":
+    main()

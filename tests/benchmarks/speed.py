@@ -1,0 +1,105 @@
+"""Time training steps of both engines and of what else people use: ``make bench``.
+
+Each measurement is a process of its own, because the engines' thread pools disturb each other in one; the processes
+take turns, so that a change of the machine's speed meets all.
+"""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.benchmarks.accuracy import seconds_to_accuracies
+from tests.benchmarks.contenders import BATCH, CONTENDERS, Task
+
+ALTERNATIONS = 5
+THREADS = (1, 2)
+
+
+NETWORKS: dict[str, tuple[list[int], list[int]]] = {  # channels and hidden layers
+    "784-128-64-10": ([], [128, 64]),
+    "784-512-256-10": ([], [512, 256]),
+    "conv [16, 32], hidden [128]": ([16, 32], [128]),
+}
+HEADINGS = ("network", "threads", "", "ms/step", "min", "images/s", "of torch", "of tutorial", "MiB")
+
+
+class Row(NamedTuple):
+    """One contender with one network. The two ratios say how many times as fast it is as the others."""
+
+    network: str
+    threads: int
+    contender: str
+    milliseconds: float
+    minimum: float
+    images_per_second: int
+    times_torch: float
+    times_tutorial: float
+    mebibytes: int
+
+
+def main() -> None:
+    """Print the table and the seconds to each accuracy, and write both to benchmark.json."""
+    load = os.getloadavg()[0]
+    print(f"load of the machine at the start: {load:.2f} on {os.cpu_count()} cores")
+    print(_line(HEADINGS))
+    rows: list[Row] = []
+    for network, layers in NETWORKS.items():
+        for threads in THREADS:
+            new = compare(network, Task(threads, *layers))
+            rows += new
+            for row in new:
+                print(_line(row), flush=True)
+    reached = seconds_to_accuracies()
+    content = {"load": load, "cores": os.cpu_count(), "rows": [row._asdict() for row in rows], "seconds_to": reached}
+    Path("benchmark.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def compare(network: str, task: Task) -> list[Row]:
+    """Medians over the alternations; a ratio is the median of those of each round, in which machines are alike."""
+    contenders = [name for name in CONTENDERS if name != "scikit-learn" or not task.channels]
+    times: dict[str, list[float]] = {name: [] for name in contenders}
+    memory: dict[str, float] = {}
+    for _ in range(ALTERNATIONS):
+        for name in contenders:
+            measured = measure(name, task)
+            times[name].append(measured["milliseconds"])
+            memory[name] = measured["mebibytes"]
+    return [
+        Row(
+            network,
+            task.threads,
+            name,
+            round(statistics.median(taken), 3),
+            round(min(taken), 3),
+            round(BATCH / statistics.median(taken) * 1000),
+            round(statistics.median(other / own for other, own in zip(times["torch"], taken, strict=True)), 2),
+            round(statistics.median(other / own for other, own in zip(times["tutorial"], taken, strict=True)), 2),
+            round(memory[name]),
+        )
+        for name, taken in times.items()
+    ]
+
+
+def measure(name: str, task: Task) -> dict[str, float]:
+    """One contender, in a process of its own."""
+    command = [sys.executable, "-m", "tests.benchmarks.contenders", name, json.dumps(task)]
+    output = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+    result: dict[str, float] = json.loads(output.splitlines()[-1])
+    return result
+
+
+def _line(cells: tuple[object, ...]) -> str:
+    widths = (27, 7, 12, 8, 8, 9, 9, 11, 6)
+    texts = [f"{cell:.2f}" if isinstance(cell, float) else str(cell) for cell in cells]
+    return "  ".join(
+        text.ljust(width) if place in (0, 2) else text.rjust(width)
+        for place, (text, width) in enumerate(zip(texts, widths, strict=True))
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Mistakes made on purpose, one by one, which the tests must find."""
