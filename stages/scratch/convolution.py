@@ -20,6 +20,7 @@ class Windows:
     def __init__(self, kernel: Pair, stride: Pair, height: int, width: int) -> None:
         self.kernel, self.stride = kernel, stride
         self.height, self.width = (height - kernel[0]) // stride[0] + 1, (width - kernel[1]) // stride[1] + 1
+        self.overlap = stride[0] < kernel[0] or stride[1] < kernel[1]
         if self.height < 1 or self.width < 1:
             raise ValueError(f"a window of {kernel} does not fit into a picture of {(height, width)}")
 
@@ -69,10 +70,11 @@ class Conv2d(Layer):
         def convolve(rows: slice) -> None:
             for row, column in np.ndindex(self.kernel):
                 self._patches[:, row, column, rows] = windows.pixels(pictures, row, column)[:, rows]
-            product = weight @ self._patches[:, :, :, rows].reshape(weight.shape[1], -1)
+            patches = self._patches[:, :, :, rows].reshape(weight.shape[1], -1)
+            product = outputs[:, rows].reshape(self.out_channels, -1)  # a view, as is patches
+            np.matmul(weight, patches, out=product)
             if self.bias:
                 product += self.parameters["bias"][:, None]
-            outputs[:, rows] = product.reshape(outputs[:, rows].shape)
 
         in_pieces(windows.height, convolve)
         return outputs.transpose(3, 0, 1, 2)
@@ -159,7 +161,11 @@ class MaxPool2d(Layer):
                 chosen = self._windows.pixels(pictures, row, column) == largest
                 chosen &= unclaimed
                 unclaimed ^= chosen
-                self._windows.pixels(gradient[channels], row, column)[...] += grad_largest[channels] * chosen
+                place = self._windows.pixels(gradient[channels], row, column)
+                if self._windows.overlap:
+                    place += grad_largest[channels] * chosen
+                else:
+                    np.multiply(grad_largest[channels], chosen, out=place)
 
         in_pieces(len(self._pictures), scatter)
         return gradient.transpose(3, 0, 1, 2)
