@@ -5,11 +5,12 @@
 # make mutation   break every backward line in turn and see the tests go red, about 10 minutes
 # make bench  time training in both engines, and in what else people use; writes benchmark.json
 # make seeds  train with seeds 1, 2 and 3 and write metrics/seeds.json
+# make recipes    train the README's recipes with 3 seeds each and write metrics/recipes.json, about an hour
 
 PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: all test check fuzz mutation bench seeds
+.PHONY: all test check fuzz mutation bench seeds recipes
 all: .venv/installed
 	python -m stages.pipeline.params
 	dvc repro
@@ -34,6 +35,9 @@ bench: .venv/installed
 
 seeds: .venv/installed
 	python -m tests.benchmarks.seeds
+
+recipes: .venv/installed
+	python -m tests.benchmarks.recipes
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.X")'
