@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import torch
 
-from tests.project import Project, copy_project
+from tests.project import Project, copy_project, output_of
 
 pytestmark = pytest.mark.slow
 
@@ -56,7 +56,7 @@ def clones(tmp_path_factory: pytest.TempPathFactory) -> list[Project]:
             running.enter_context(clone.started("dvc", "repro", environment=surroundings(threads)))
             for threads, clone in enumerate(clones, 1)
         ]
-        outputs = [process.communicate(timeout=400)[0] for process in processes]
+        outputs = [output_of(process) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], outputs
     return clones
 
