@@ -150,12 +150,12 @@ def line_of(process: "subprocess.Popen[str]", beginning: str, seconds: float = P
     raise AssertionError(f"no line {beginning!r} within {seconds} seconds, but:\n{''.join(read)}")
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = PATIENCE) -> None:
-    """Wait for a condition; fail when it does not come."""
+def wait_until(condition: Callable[[], bool], seconds: float = PATIENCE, pause: float = 0.02) -> None:
+    """Wait for a condition, asking after each pause; fail when it does not come."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, f"waited {seconds} seconds in vain"
-        time.sleep(0.02)
+        time.sleep(pause)
 
 
 def stages_run(output: str) -> list[str]:
