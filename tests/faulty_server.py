@@ -5,6 +5,7 @@ import http.server
 import io
 import json
 import threading
+import time
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -49,12 +50,19 @@ class Server(http.server.ThreadingHTTPServer):
 
     answers: dict[str, list[Answer]]
     requests: list[str]
+    first_asked: float | None  # on the monotonic clock
     over: threading.Event
 
     @property
     def address(self) -> str:
         """Where it is reached."""
         return f"http://127.0.0.1:{self.server_port}"
+
+    @property
+    def seconds(self) -> float:
+        """How long ago it was first asked: without the start of pip, which says where the index is."""
+        assert self.first_asked
+        return time.monotonic() - self.first_asked
 
     @property
     def environment(self) -> dict[str, str]:
@@ -69,6 +77,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Give the path's next answer."""
+        self.server.first_asked = self.server.first_asked or time.monotonic()
         self.server.requests.append(self.path)
         answers = self.server.answers.get(self.path, [Answer(status=404)])
         answer = answers.pop(0) if len(answers) > 1 else answers[0]
@@ -101,7 +110,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 def running() -> Iterator[Server]:
     """A server that knows no path as yet."""
     with Server(("127.0.0.1", 0), Handler) as server:
-        server.answers, server.requests, server.over = {}, [], threading.Event()
+        server.answers, server.requests, server.first_asked, server.over = {}, [], None, threading.Event()
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
         yield server
         server.over.set()

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -26,6 +27,7 @@ SMALL = {
     "train_scratch.epochs": "1",
     "train_scratch.batch_size": "16",
 }
+PATIENCE = 400  # seconds for what takes a few: a bound against hanging, on a machine however busy
 GIT = ["git", "-c", "user.name=Test", "-c", "user.email=test@example.com", "-c", "commit.gpgsign=false"]
 
 
@@ -39,21 +41,14 @@ class Project:
         self, *command: str, check: bool = True, environment: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
         """Run a command there, with this Python and its tools first on the PATH. Output and errors come together."""
-        result = subprocess.run(
-            command,
-            cwd=self.folder,
-            env=_environment(environment or {}),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=400,
-        )
-        assert not check or result.returncode == 0, f"{' '.join(command)}:\n{result.stdout}"
-        return result
+        with self.started(*command, environment=environment) as process:
+            output = output_of(process)
+        assert not check or process.returncode == 0, f"{' '.join(command)}:\n{output}"
+        return subprocess.CompletedProcess(command, process.returncode, output)
 
     @contextmanager
     def started(self, *command: str, environment: Mapping[str, str] | None = None) -> Iterator["subprocess.Popen[str]"]:
-        """Start a command as :meth:`run` does, in a process group of its own, which is killed in the end.
+        """Start a command, without a terminal and in a process group of its own, which is killed in the end.
 
         Its output ends when the last of the group has ended.
         """
@@ -61,6 +56,7 @@ class Project:
             command,
             cwd=self.folder,
             env=_environment(environment or {}),
+            stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -69,9 +65,8 @@ class Project:
         try:
             yield process
         finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
+            _kill(process)
+            output_of(process, 60)
 
     def dvc(self, *arguments: str, check: bool = True) -> str:
         """Run ``dvc`` and return what it prints."""
@@ -129,12 +124,38 @@ def _environment(changes: Mapping[str, str]) -> dict[str, str]:
     return {**os.environ, "PATH": path, "SHELL": "/bin/sh", **changes}
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 120) -> None:
-    """Wait for a condition; fail when it does not come."""
+def _kill(process: "subprocess.Popen[str]") -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def output_of(process: "subprocess.Popen[str]", seconds: float = PATIENCE) -> str:
+    """What is left to read of a process and all that it started, once the last of them has ended."""
+    return process.communicate(timeout=seconds)[0]
+
+
+def line_of(process: "subprocess.Popen[str]", beginning: str, seconds: float = PATIENCE) -> str:
+    """The next line of its output that begins so; fails when the output ends before, or the time."""
+    assert process.stdout
+    read = []
+    deadline = threading.Timer(seconds, _kill, [process])
+    deadline.start()
+    try:
+        for line in process.stdout:
+            if line.startswith(beginning):
+                return line
+            read.append(line)
+    finally:
+        deadline.cancel()
+    raise AssertionError(f"no line {beginning!r} within {seconds} seconds, but:\n{''.join(read)}")
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = PATIENCE, pause: float = 0.02) -> None:
+    """Wait for a condition, asking after each pause; fail when it does not come."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, f"waited {seconds} seconds in vain"
-        time.sleep(0.02)
+        time.sleep(pause)
 
 
 def stages_run(output: str) -> list[str]:

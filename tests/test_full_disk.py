@@ -124,6 +124,49 @@ def test_a_disk_without_a_free_block_ends_a_stage_with_one_line(project: Project
     assert result.returncode == 1
 
 
+# Moves DVC's cache to a small file system of its own, fills that, runs a stage, frees the space and runs it again. In
+# the end the stage's output comes back from the cache.
+WITH_A_FULL_CACHE = """
+stage=$1 output=$2
+cp -r .dvc/cache "$3" && mount -t tmpfs -o size=16m none .dvc/cache && cp -r "$3"/cache/. .dvc/cache || exit 9
+cat /dev/zero > .dvc/cache/filler 2> /dev/null
+dvc repro "$stage"
+echo "status $?"
+git status --porcelain metrics plots
+rm .dvc/cache/filler
+dvc repro "$stage" && rm -r "$output" && dvc checkout "$output"
+"""
+
+
+@pytest.mark.parametrize(
+    ("stage", "output", "change"),
+    [
+        ("preprocess", "data/processed", {"preprocess.validation_size": "50"}),
+        ("train_scratch", "models/scratch/model.npz", {"train_scratch.learning_rate": "0.002"}),
+    ],
+)
+def test_a_full_disk_under_dvcs_cache_is_said_and_mended_by_the_next_run(
+    project: Project, stage: str, output: str, change: dict[str, str], tmp_path: Path
+) -> None:
+    """The stage has ended well by then. Of a folder DVC says so too, and yet ends with status 0."""
+    command = [*private_mounts(), "sh", "-c", WITH_A_FULL_CACHE, "sh", stage, output, str(tmp_path)]
+    project.set(change)
+    try:
+        full, mended = re.split(r"^status ", project.run(*command).stdout, flags=re.MULTILINE)
+        made = project.made()
+        assert "ERROR: failed to transfer" in full, full
+        assert "No space left on device" in full, full
+        assert "Traceback" not in full + mended, full + mended
+        assert stage == "preprocess" or mended.startswith("255\n"), mended
+        changed = re.findall(r"^ M (.*)$", mended.split("Running stage")[0].split("Stage '")[0], re.MULTILINE)
+        assert set(changed) <= {"plots/scratch/history.csv", "metrics/timing_scratch.json"}
+        project.dvc("repro", "--force", stage)
+        assert project.made() == made
+    finally:
+        project.run("git", "checkout", "--quiet", ".")
+        project.dvc("checkout")
+
+
 @pytest.mark.parametrize("stage", FIRST_OUTPUTS)
 def test_a_read_only_folder_ends_a_stage_with_one_line(project: Project, stage: str) -> None:
     """Root may write everywhere, unless it runs without that capability."""

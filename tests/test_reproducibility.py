@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import json
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -11,7 +12,7 @@ import pandas as pd
 import pytest
 import torch
 
-from tests.project import Project, copy_project
+from tests.project import Project, copy_project, output_of
 
 pytestmark = pytest.mark.slow
 
@@ -56,7 +57,7 @@ def clones(tmp_path_factory: pytest.TempPathFactory) -> list[Project]:
             running.enter_context(clone.started("dvc", "repro", environment=surroundings(threads)))
             for threads, clone in enumerate(clones, 1)
         ]
-        outputs = [process.communicate(timeout=400)[0] for process in processes]
+        outputs = [output_of(process) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], outputs
     return clones
 
@@ -108,3 +109,24 @@ def test_two_threads_change_a_network_in_its_last_digits_and_what_it_says_hardly
         for array, other in zip(one, two, strict=True):
             np.testing.assert_allclose(other, array, rtol=0, atol=1e-4)
         np.testing.assert_allclose(other_history, history, rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_two_threads_give_the_committed_optimizer_the_accuracy_that_the_readme_states(
+    clones: list[Project], engine: str
+) -> None:
+    """Within 0.3 points: here 3 digits of 1,000. Three seeds of either engine were seen to differ in none."""
+    project, section = clones[1], f"train_{engine}"
+    before = project.read("params.yaml")
+    accuracies = []
+    try:
+        for threads in ("1", "2"):
+            project.set({f"{section}.threads": threads, f"{section}.epochs": "3"})
+            project.run(sys.executable, "-m", f"stages.{section}")
+            project.run(sys.executable, "-m", "stages.evaluate", engine)
+            accuracies.append(json.loads(project.read(f"metrics/{engine}.json"))["accuracy"])
+    finally:
+        (project.folder / "params.yaml").write_bytes(before)
+    one, two = accuracies
+    assert one > 0.9, "hardly trained: it would say little"
+    assert round(abs(two - one), 4) <= 0.003

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.project import Project, copy_project, wait_until
+from tests.project import Project, copy_project, output_of, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -30,13 +30,14 @@ def test_two_repros_in_one_clone_end_right_or_are_refused(project: Project) -> N
     command = ("dvc", "repro", "evaluate@scratch")
     with ExitStack() as running:
         processes = [running.enter_context(project.started(*command)) for _ in range(2)]
-        outputs = [process.communicate(timeout=240)[0] for process in processes]
+        outputs = [output_of(process) for process in processes]
     for process, output in zip(processes, outputs, strict=True):
         assert "Traceback" not in output, output
         assert process.returncode == 0 or any(refusal in output for refusal in REFUSALS), output
     assert 0 in [process.returncode for process in processes], outputs
-    project.dvc(*command[1:])
     together = project.made()
+    project.dvc(*command[1:])
+    assert project.made() == together
     project.dvc("repro", "--force", "evaluate@scratch")
     assert project.made() == together
 
@@ -53,7 +54,7 @@ def test_a_repro_while_a_stage_runs_is_refused_and_disturbs_nothing(project: Pro
         wait_until(holding.exists)
         second = project.run(*again, check=False)
         holding.unlink()
-        first.communicate(timeout=120)
+        output_of(first)
     assert second.returncode != 0
     assert "is busy, it is being blocked by" in second.stdout
     assert "Traceback" not in second.stdout
@@ -82,7 +83,7 @@ def test_four_queued_experiments_with_two_workers_are_those_run_alone(project: P
             change = f"train_scratch.learning_rate={rate}"
             project.dvc("exp", "run", "--queue", "--set-param", change, "evaluate@scratch")
         project.dvc("queue", "start", "--jobs", "2")
-        wait_until(lambda: not re.search("Queued|Running", project.dvc("queue", "status").split("Worker")[0]), 300)
+        wait_until(lambda: not re.search("Queued|Running", project.dvc("queue", "status").split("Worker")[0]), pause=1)
         status = project.dvc("queue", "status")
         assert status.count("Success") == 4, status
     finally:
@@ -94,4 +95,4 @@ def test_four_queued_experiments_with_two_workers_are_those_run_alone(project: P
         project.run("python", "-m", "stages.evaluate", "scratch")
         assert queued[float(rate)] == json.loads(project.read("metrics/scratch.json"))
     assert len({metrics["loss"] for metrics in queued.values()}) == 4
-    wait_until(lambda: "0 active, 0 idle" in project.dvc("queue", "status"))
+    wait_until(lambda: "0 active, 0 idle" in project.dvc("queue", "status"), pause=1)

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from threadpoolctl import threadpool_limits
 
-_PARENT = os.getppid()  # DVC, or the shell of its own that it runs a stage in
+from stages import INTERRUPTED, PARENT
+
 _WATCH_SECONDS = 0.2  # DVC takes longer than this to start again
 
 
@@ -24,7 +25,9 @@ def run(main: Callable[[], None]) -> None:
     over = threading.Event()
     try:
         # As after Ctrl-C, what is half-written is then removed on the way out.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, signal.default_int_handler)
         if "DVC_STAGE" in os.environ:  # by hand, a stage may well outlive its shell
             threading.Thread(target=_stop_without_parent, args=(over,), daemon=True).start()
         # One thread, unless the stage asks for more: more add numbers in another order, as many as the machine has.
@@ -35,7 +38,7 @@ def run(main: Callable[[], None]) -> None:
     except MemoryError:
         sys.exit("error: out of memory; make the network, the batch or the data smaller")
     except KeyboardInterrupt:
-        sys.exit("error: interrupted; run `dvc repro` to begin this stage again")
+        sys.exit(INTERRUPTED)
     finally:
         over.set()
         for number in (signal.SIGINT, signal.SIGTERM):  # a second Ctrl-C would print a traceback over the last line
@@ -47,11 +50,12 @@ def _stop_without_parent(over: threading.Event) -> None:
 
     Its late outputs would overwrite those of the next run, perhaps of other parameters.
     """
-    while not over.wait(_WATCH_SECONDS):
-        if os.getppid() != _PARENT:
-            with suppress(OSError):  # the terminal may be gone as well
-                os.write(2, b"error: stopped, because DVC was; run `dvc repro` to begin this stage again\n")
-            os._exit(1)  # at once, whatever the main thread is doing: outputs are whole or absent at any moment
+    while os.getppid() == PARENT:
+        if over.wait(_WATCH_SECONDS):
+            return
+    with suppress(OSError):  # the terminal may be gone as well
+        os.write(2, b"error: stopped, because DVC was; run `dvc repro` to begin this stage again\n")
+    os._exit(1)  # at once, whatever the main thread is doing: outputs are whole or absent at any moment
 
 
 @contextmanager
