@@ -1,4 +1,7 @@
 # make        install what is needed, run the pipeline, show the metrics
+# make plots  build the page of all charts and pictures, which needs no network; REVISIONS="HEAD~1" compares
+# make quick  go through everything with one epoch each, beside the workspace, and show what comes of it
+# make gate   fail when accuracy is below the 95 % interval of the last commit's
 # make test   install what is needed, run all tests
 # make check  format, lint and type checks
 # make fuzz   give every parser 100,000 damaged files, 2 minutes
@@ -8,11 +11,25 @@
 PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: all test check fuzz bench seeds
+.PHONY: all plots quick gate test check fuzz bench seeds
 all: .venv/installed
 	python -m stages.pipeline.params
 	dvc repro
 	dvc metrics show
+
+plots: .venv/installed
+	@python -m stages.tools.page $(REVISIONS)
+
+# DVC runs it in a folder of its own: with what has changed in tracked files, and with new files where they are named.
+NEW_FILES = $(shell git ls-files --others --exclude-standard)
+quick: .venv/installed
+	@dvc exp remove --quiet quick 2>/dev/null || true
+	dvc exp run --temp --name quick $(NEW_FILES:%=--copy-paths %) \
+		--set-param train_torch.epochs=1 --set-param train_scratch.epochs=1
+	dvc metrics diff --all HEAD quick
+
+gate: .venv/installed
+	@python -m stages.tools.gate
 
 test: .venv/installed
 	python -m pytest

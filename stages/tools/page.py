@@ -1,4 +1,4 @@
-"""All charts and pictures on a page that needs no network: ``python -m stages.pictures.page [REVISION ...]``.
+"""All charts and pictures on a page that needs no network: ``python -m stages.tools.page [REVISION ...]``.
 
 DVC's own page loads Vega from the internet and stays blank without it. This one carries Vega, taken from the
 package vl-convert-python.
@@ -32,6 +32,7 @@ body {font-family: sans-serif; margin: 2em;}
 div {border: none !important; text-align: left !important; white-space: normal !important;}
 .vega-embed {margin: 1em 2em 1em 0;}
 img {max-width: 900px;}
+div:has(> div + div) > div > img {max-width: 46vw;}
 </style>
 </head>
 <body>
