@@ -1,16 +1,36 @@
 """Test one trained model: ``python -m stages.evaluate torch`` or ``python -m stages.evaluate scratch``."""
 
 import json
+import math
 import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from stages.pipeline.classifier import CLASSES, Classifier, predict_in_batches
+from stages.pipeline.classifier import CLASSES, Classifier, Labels, Probabilities, predict_in_batches
+from stages.pipeline.confusion import (
+    CONFUSION_COLUMNS,
+    SCORE_COLUMNS,
+    Counts,
+    class_scores,
+    confusion_counts,
+    macro_f1,
+    most_frequent_confusions,
+    recall_of_classes,
+)
 from stages.pipeline.dataset import load_split
 from stages.pipeline.files import write_csv, write_json, write_npy
 from stages.pipeline.stage import PipelineError, run
-from stages.pipeline.statistics import confusion_counts, engine_metrics, rounded
+from stages.pipeline.statistics import (
+    accuracy,
+    calibration_error,
+    cross_entropy,
+    rounded,
+    rounded_number,
+    wilson_interval,
+)
 
 MODELS = {"torch": Path("models/torch/mnist_model.pth"), "scratch": Path("models/scratch/model.npz")}
 DATASET = Path("data/raw/dataset.json")
@@ -31,10 +51,40 @@ def main() -> None:
     }
     write_npy(Path(f"data/predictions/{engine}.npy"), probabilities)
     write_json(Path(f"metrics/{engine}.json"), rounded(metrics))
-    counts = confusion_counts(probabilities.argmax(axis=1), test.labels)
-    rows = [(actual, predicted, counts[actual, predicted]) for actual, predicted in np.ndindex(CLASSES, CLASSES)]
-    write_csv(Path(f"plots/{engine}/confusion.csv"), ("actual", "predicted", "count"), rows)
+    write_tables(Path(f"plots/{engine}"), confusion_counts(probabilities.argmax(axis=1), test.labels))
     print(f"{engine}: {metrics['accuracy']:.2%} of {len(test.labels)} test digits, {metrics['dataset']}")
+
+
+def engine_metrics(probabilities: Probabilities, labels: Labels) -> dict[str, Any]:
+    """The metrics of one classifier, in the order in which metrics/ENGINE.json shows them."""
+    counts = confusion_counts(probabilities.argmax(axis=1), labels)
+    interval = wilson_interval(int(counts.trace()), len(labels))
+    return {
+        "accuracy": accuracy(probabilities, labels),
+        "accuracy_low": interval.low,
+        "accuracy_high": interval.high,
+        "error_rate": 1 - accuracy(probabilities, labels),
+        "loss": cross_entropy(probabilities, labels),
+        "macro_f1": macro_f1(counts),
+        "calibration_error": calibration_error(probabilities, labels),
+        "per_class": {
+            str(digit): None if math.isnan(share) else share
+            for digit, share in enumerate(recall_of_classes(counts).tolist())
+        },
+    }
+
+
+def write_tables(folder: Path, counts: Counts) -> None:
+    """Write what is too long for the metrics: the confusion matrix, scores by class, the most frequent confusions."""
+    cells = [(actual, predicted, counts[actual, predicted]) for actual, predicted in np.ndindex(CLASSES, CLASSES)]
+    write_table(folder / "confusion.csv", ("actual", "predicted", "count"), cells)
+    write_table(folder / "classes.csv", SCORE_COLUMNS, class_scores(counts))
+    write_table(folder / "confusions.csv", CONFUSION_COLUMNS, most_frequent_confusions(counts))
+
+
+def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write rows with their numbers rounded."""
+    write_csv(path, columns, [[rounded_number(value) for value in row] for row in rows])
 
 
 def read_dataset_name() -> str:

@@ -10,10 +10,10 @@ from matplotlib.figure import Figure
 from stages.evaluate import MODELS, load_classifier
 from stages.pictures import accuracy_by_class, confusion, curves, mistakes, reliability, weights
 from stages.pictures.style import STYLE, to_png
+from stages.pipeline.confusion import confusion_counts
 from stages.pipeline.dataset import PROCESSED, load_predictions, load_split
 from stages.pipeline.files import write_bytes
 from stages.pipeline.stage import PipelineError, run
-from stages.pipeline.statistics import confusion_counts
 from stages.pipeline.training import Epoch
 
 IMAGES = Path("plots/images")

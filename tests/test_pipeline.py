@@ -16,6 +16,7 @@ import torch
 import yaml
 
 from tests.project import Project, copy_project, stages_run
+from tests.readme import README
 
 pytestmark = pytest.mark.slow
 
@@ -107,6 +108,13 @@ def test_metrics_follow_from_the_predictions(project: Project, engine: str) -> N
     for actual, predicted, count in confusion.itertuples(index=False):
         assert count == np.sum((labels == actual) & (probabilities.argmax(axis=1) == predicted))
     assert len(confusion) == 100
+    classes = pd.read_csv(project.folder / f"plots/{engine}/classes.csv", index_col="class")
+    assert classes["recall"].to_dict() == {int(digit): share for digit, share in values["per_class"].items()}
+    assert classes["f1"].fillna(0).mean() == pytest.approx(values["macro_f1"], rel=1e-5)
+    mistakes = pd.read_csv(project.folder / f"plots/{engine}/confusions.csv")
+    assert len(mistakes) == 10
+    assert mistakes["count"].is_monotonic_decreasing
+    assert mistakes["count"][0] == confusion["count"][confusion["actual"] != confusion["predicted"]].max()
 
 
 def test_comparison_follows_from_the_predictions(project: Project) -> None:
@@ -120,6 +128,12 @@ def test_comparison_follows_from_the_predictions(project: Project) -> None:
     assert values["both_wrong"] == np.sum(~torch_right & ~scratch_right)
     assert 0 <= values["mcnemar_p"] <= 1
     assert 0 <= values["agreement"] <= 1
+    summary = metrics(project, "summary")
+    assert summary == {
+        **{engine: {name: metrics(project, engine)[name] for name in ("accuracy", "loss")} for engine in ENGINES},
+        "difference": values["accuracy_difference"],
+        "mcnemar_p": values["mcnemar_p"],
+    }
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -185,7 +199,7 @@ def test_a_changed_parameter_reruns_what_depends_on_it(project: Project, change:
     name, value = change.split("=")
     assert name.split(".")[1] in project.dvc("params", "diff")
     assert value in project.dvc("params", "diff")
-    assert "metrics/comparison.json" in project.dvc("metrics", "diff", "--all")
+    assert "metrics/summary.json" in project.dvc("metrics", "diff", "--all")
     project.run("git", "checkout", "--quiet", ".")
     project.dvc("checkout")
     assert "up to date" in project.dvc("status")
@@ -194,9 +208,9 @@ def test_a_changed_parameter_reruns_what_depends_on_it(project: Project, change:
 def test_a_fresh_clone_without_a_remote_shows_metrics_and_plots(project: Project, tmp_path: Path) -> None:
     subprocess.run(["git", "clone", "--quiet", project.folder, tmp_path / "clone"], check=True)
     clone = Project(tmp_path / "clone")
-    shown = clone.dvc("metrics", "show")
+    assert "metrics/summary.json" in clone.dvc("metrics", "show")
     for name in ("torch", "scratch", "comparison", "timing_torch", "timing_scratch"):
-        assert f"metrics/{name}.json" in shown
+        assert f"metrics/{name}.json" in clone.dvc("metrics", "show", f"metrics/{name}.json")
     page = clone.dvc("plots", "show").strip().removeprefix("file://")
     html = Path(page).read_text(encoding="utf-8")
     assert "validation_loss" in html
@@ -249,6 +263,10 @@ def test_training_never_opens_the_test_split(project: Project, engine: str) -> N
     assert opened == {
         f"data/processed/{split}_{kind}.npy" for split in ("train", "validation") for kind in ("images", "labels")
     }
+
+
+def test_the_readme_shows_the_graph_that_dvc_draws(project: Project) -> None:
+    assert project.dvc("dag", "--md").strip() in README
 
 
 def test_every_stage_says_what_it_does(project: Project) -> None:

@@ -1,6 +1,7 @@
 """The pictures show what the numbers say, and DVC's templates fit them."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from scipy.special import softmax
 from stages import plot
 from stages.pictures import accuracy_by_class, confusion, curves, mistakes, reliability, weights
 from stages.pictures.style import ENGINE_COLOURS, STYLE, to_png
+from stages.pipeline.confusion import SCORE_COLUMNS
 from stages.pipeline.files import write_bytes, write_csv, write_json, write_npy
 from stages.pipeline.stage import PipelineError
 from stages.pipeline.statistics import calibration_bins, calibration_error, wilson_interval
@@ -268,7 +270,11 @@ PLOTS: dict[str, dict[str, Any]] = {
     if isinstance(entry, dict)
     for name, properties in entry.items()
 }
-COLUMNS = {"history": Epoch._fields, "confusion": ("actual", "predicted", "count")}
+COLUMNS = {
+    "history": Epoch._fields,
+    "confusion": ("actual", "predicted", "count"),
+    "classes": SCORE_COLUMNS,
+}
 
 
 @pytest.mark.parametrize("name", PLOTS)
@@ -297,8 +303,10 @@ def test_dvc_fills_every_anchor_of_the_template(name: str) -> None:
         assert text in filled
 
 
-def test_the_interactive_curves_have_the_colours_of_the_pictures() -> None:
-    template = json.loads((ROOT / ".dvc/plots/curves.json").read_text(encoding="utf-8"))
-    scale = template["encoding"]["color"]["scale"]
-    assert dict(zip(scale["domain"], scale["range"], strict=True)) == ENGINE_COLOURS
+def test_the_interactive_charts_have_the_colours_of_the_pictures() -> None:
+    for name in ("curves", "classes"):
+        text = (ROOT / f".dvc/plots/{name}.json").read_text(encoding="utf-8")
+        (scale,) = re.findall(r'"scale": (\{"domain": \["torch".*?\})', text)
+        colours = json.loads(scale)
+        assert dict(zip(colours["domain"], colours["range"], strict=True)) == ENGINE_COLOURS
     assert {Path(file).parent.name for properties in PLOTS.values() for file in properties["y"]} == set(ENGINE_COLOURS)

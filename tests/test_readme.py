@@ -5,8 +5,8 @@ import subprocess
 from typing import Any
 
 from tests.imports import ROOT
+from tests.readme import README
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
 ENGINES = ("torch", "scratch")
 WRITE_UP = {"torch": 0.9743, "scratch": 0.965}  # the write-up that the project starts from
 

@@ -78,7 +78,9 @@ def test_torch_is_not_loaded_where_it_is_not_used(code: str, tmp_path: Path) -> 
 def test_nothing_is_imported_that_pyproject_does_not_declare() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     names = {name.lower().replace("-", "_") for name in project["dependencies"]}
-    declared = names | {"stages", "yaml"} | {"PIL", "pydantic_core", "urllib3"}  # the last three come with the others
+    declared = (
+        names | {"stages", "yaml", "vl_convert"} | {"PIL", "pydantic_core", "urllib3"}
+    )  # the last three come with the others
     used = {module.split(".")[0] for path in FILES for module in imported(path)}
     assert used - declared <= sys.stdlib_module_names
 

@@ -8,7 +8,8 @@ from matplotlib.ticker import PercentFormatter
 
 from stages.pictures.style import ENGINE_COLOURS, WIDTH
 from stages.pipeline.classifier import CLASSES
-from stages.pipeline.statistics import Counts, wilson_interval
+from stages.pipeline.confusion import Counts
+from stages.pipeline.statistics import wilson_interval
 
 
 def draw(counts: Mapping[str, Counts]) -> Figure:

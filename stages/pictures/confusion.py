@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from stages.pictures.style import WIDTH
 from stages.pipeline.classifier import CLASSES
-from stages.pipeline.statistics import Counts
+from stages.pipeline.confusion import Counts
 
 COLOURS = colormaps["Purples"].with_extremes(bad="0.92")  # the diagonal would outshine every error
 

@@ -8,22 +8,21 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest, norm
 
-from stages.pipeline.classifier import CLASSES, Labels, Probabilities
+from stages.pipeline.classifier import Labels, Probabilities
 
-Counts = NDArray[np.int64]
 SMALLEST = float(np.finfo(np.float32).tiny)
 
 
 def rounded(metrics: Mapping[str, Any]) -> dict[str, Any]:
     """The metrics with their numbers, and those of nested tables, to six significant digits: what a reader can use."""
     return {
-        name: rounded(value)
-        if isinstance(value, Mapping)
-        else float(f"{value:.6g}")
-        if isinstance(value, float)
-        else value
-        for name, value in metrics.items()
+        name: rounded(value) if isinstance(value, Mapping) else rounded_number(value) for name, value in metrics.items()
     }
+
+
+def rounded_number(value: object) -> object:
+    """A float to six significant digits; anything else as it is."""
+    return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
 class Interval(NamedTuple):
@@ -50,29 +49,10 @@ def wilson_interval(correct: int, total: int) -> Interval:
     return Interval(float(interval.low), float(interval.high))
 
 
-def confusion_counts(predicted: Labels, actual: Labels) -> Counts:
-    """How often each class (row) was taken for each class (column), int64 (10, 10)."""
-    return np.bincount(actual * CLASSES + predicted, minlength=CLASSES**2).reshape(CLASSES, CLASSES)
-
-
-def class_accuracy(counts: Counts) -> NDArray[np.float64]:
-    """The share of each class's digits that was recognised; nan for a class without digits. Takes confusion counts."""
-    shares = np.full(CLASSES, np.nan)
-    totals = counts.sum(axis=1)
-    np.divide(counts.diagonal(), totals, out=shares, where=totals > 0)
-    return shares
-
-
-def macro_f1(counts: Counts) -> float:
-    """The mean over the classes of F1 = 2 TP / (2 TP + FP + FN), from the confusion counts; 0 where that is 0 / 0."""
-    denominator = counts.sum(axis=0) + counts.sum(axis=1)
-    return float(np.mean(2 * counts.diagonal() / np.maximum(denominator, 1)))
-
-
 class CalibrationBins(NamedTuple):
     """Predictions grouped by confidence, the probability of the predicted class: three arrays (bins,)."""
 
-    sizes: Counts
+    sizes: NDArray[np.int64]
     confidence: NDArray[np.float64]  # mean; 0 in an empty bin
     accuracy: NDArray[np.float64]
 
@@ -116,38 +96,3 @@ def difference_interval(only_first: int, only_second: int, total: int) -> Interv
     centre = (first - second) / n
     margin = norm.ppf(0.975) * math.sqrt(first + second - (first - second) ** 2 / n) / n
     return Interval(max(centre - margin, -1.0), min(centre + margin, 1.0))
-
-
-def engine_metrics(probabilities: Probabilities, labels: Labels) -> dict[str, Any]:
-    """The metrics of one classifier, in the order in which metrics/ENGINE.json shows them."""
-    predicted = probabilities.argmax(axis=1)
-    counts = confusion_counts(predicted, labels)
-    interval = wilson_interval(int(counts.trace()), len(labels))
-    return {
-        "accuracy": accuracy(probabilities, labels),
-        "accuracy_low": interval.low,
-        "accuracy_high": interval.high,
-        "error_rate": 1 - accuracy(probabilities, labels),
-        "loss": cross_entropy(probabilities, labels),
-        "macro_f1": macro_f1(counts),
-        "calibration_error": calibration_error(probabilities, labels),
-        "per_class": {
-            str(digit): None if math.isnan(share) else share
-            for digit, share in enumerate(class_accuracy(counts).tolist())
-        },
-    }
-
-
-def comparison_metrics(first: Labels, second: Labels, labels: Labels) -> dict[str, Any]:
-    """The metrics of two classifiers' predicted classes on the same digits, as metrics/comparison.json shows them."""
-    only_first = int(np.sum((first == labels) & (second != labels)))
-    only_second = int(np.sum((second == labels) & (first != labels)))
-    interval = difference_interval(only_first, only_second, len(labels))
-    return {
-        "accuracy_difference": (only_first - only_second) / len(labels),
-        "accuracy_difference_low": interval.low,
-        "accuracy_difference_high": interval.high,
-        "mcnemar_p": mcnemar_p(only_first, only_second),
-        "agreement": float(np.mean(first == second)),
-        "both_wrong": int(np.sum((first != labels) & (second != labels))),
-    }

@@ -4,15 +4,12 @@ import numpy as np
 import pytest
 import torch
 
+from stages.compare import comparison_metrics
+from stages.evaluate import engine_metrics
 from stages.pipeline.statistics import (
     calibration_error,
-    class_accuracy,
-    comparison_metrics,
-    confusion_counts,
     cross_entropy,
     difference_interval,
-    engine_metrics,
-    macro_f1,
     mcnemar_p,
     wilson_interval,
 )
@@ -32,23 +29,6 @@ def test_cross_entropy_is_torchs_on_the_logits() -> None:
 def test_a_probability_of_0_costs_much_but_not_everything() -> None:
     assert cross_entropy(np.array([[0, 1]], np.float32), np.array([0])) == pytest.approx(87.34, abs=0.01)
     assert np.isnan(cross_entropy(np.array([[np.nan, 1]], np.float32), np.array([0])))
-
-
-def test_confusion_class_accuracy_and_f1_from_first_principles() -> None:
-    counts = confusion_counts(PREDICTED, LABELS)
-    f1 = []
-    for digit in range(10):
-        hits = sum(1 for p, a in zip(PREDICTED, LABELS, strict=True) if p == a == digit)
-        precision, recall = hits / (PREDICTED == digit).sum(), hits / (LABELS == digit).sum()
-        assert class_accuracy(counts)[digit] == pytest.approx(recall)
-        f1.append(2 * precision * recall / (precision + recall))
-        for other in range(10):
-            assert counts[digit, other] == np.sum((LABELS == digit) & (PREDICTED == other))
-    assert macro_f1(counts) == pytest.approx(np.mean(f1))
-
-
-def test_a_class_without_digits_has_no_accuracy() -> None:
-    assert np.isnan(class_accuracy(confusion_counts(np.array([1]), np.array([1])))[0])
 
 
 def test_wilson_interval_of_a_published_example() -> None:

@@ -1,0 +1,1 @@
+"""What `make plots` and `make gate` do. No stage runs any of it."""
