@@ -12,7 +12,6 @@ from stages.pipeline.randomness import spawn_generators
 from stages.pipeline.stage import run
 from stages.pipeline.training import train
 from stages.scratch.classifier import ScratchClassifier
-from stages.scratch.parallel import set_threads
 
 MODEL = Path("models/scratch/model.npz")
 CHECKPOINT = Path("models/scratch/.checkpoint.npz")
@@ -32,9 +31,7 @@ def main() -> None:
         **settings.classifier_options(),
     )
     checkpoint = Checkpoint(CHECKPOINT, settings, training, generators)
-    # Convolutions spread their work over threads themselves; dense layers leave that to NumPy's matrix product.
-    set_threads(settings.threads)
-    with threadpool_limits(1 if settings.channels else settings.threads, user_api="blas"):
+    with threadpool_limits(settings.threads, user_api="blas"):
         timing = train(classifier, training, validation, settings, generators, HISTORY, checkpoint)
     write_bytes(MODEL, classifier.to_bytes())
     checkpoint.remove()

@@ -1,10 +1,12 @@
 """Convolution and pooling of pictures (N, channels, height, width)."""
 
+import math
+
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import DTypeLike
 
 from stages.scratch.layers import Array, Layer
-from stages.scratch.parallel import in_pieces
 
 Pair = tuple[int, int]
 
@@ -12,23 +14,6 @@ Pair = tuple[int, int]
 def pair(value: int | Pair) -> Pair:
     """One number stands for height and width alike."""
     return value if isinstance(value, tuple) else (value, value)
-
-
-class Windows:
-    """How a window of ``kernel`` pixels moves over a picture in steps of ``stride``."""
-
-    def __init__(self, kernel: Pair, stride: Pair, height: int, width: int) -> None:
-        self.kernel, self.stride = kernel, stride
-        self.height, self.width = (height - kernel[0]) // stride[0] + 1, (width - kernel[1]) // stride[1] + 1
-        self.overlap = stride[0] < kernel[0] or stride[1] < kernel[1]
-        if self.height < 1 or self.width < 1:
-            raise ValueError(f"a window of {kernel} does not fit into a picture of {(height, width)}")
-
-    def pixels(self, pictures: Array, row: int, column: int) -> Array:
-        """The pixel at (row, column) of every window, as a view (channels, height, width, N) of the pictures."""
-        rows = slice(row, row + self.stride[0] * self.height, self.stride[0])
-        columns = slice(column, column + self.stride[1] * self.width, self.stride[1])
-        return pictures[:, rows, columns]
 
 
 class Conv2d(Layer):
@@ -61,23 +46,19 @@ class Conv2d(Layer):
 
     def forward(self, inputs: Array) -> Array:
         pictures = self._padded(inputs.transpose(1, 2, 3, 0))
-        self._shape, windows = pictures.shape, Windows(self.kernel, self.stride, *pictures.shape[1:3])
-        self._windows, pixels = windows, (windows.height, windows.width, len(inputs))
-        self._patches = _memory(self._patches, (self.in_channels, *self.kernel, *pixels), pictures.dtype)
-        outputs = np.empty((self.out_channels, *pixels), pictures.dtype)
-        weight = self._matrix()
+        windows = self._windows(pictures)
+        self._shape, self._patches = pictures.shape, _memory(self._patches, windows.shape, windows.dtype)
+        self._patches[...] = windows
+        outputs = self._matrix() @ self._patches.reshape(self._matrix().shape[1], -1)
+        if self.bias:
+            outputs += self.parameters["bias"][:, None]
+        return outputs.reshape(self.out_channels, *windows.shape[3:]).transpose(3, 0, 1, 2)
 
-        def convolve(rows: slice) -> None:
-            for row, column in np.ndindex(self.kernel):
-                self._patches[:, row, column, rows] = windows.pixels(pictures, row, column)[:, rows]
-            patches = self._patches[:, :, :, rows].reshape(weight.shape[1], -1)
-            product = outputs[:, rows].reshape(self.out_channels, -1)  # a view, as is patches
-            np.matmul(weight, patches, out=product)
-            if self.bias:
-                product += self.parameters["bias"][:, None]
-
-        in_pieces(windows.height, convolve)
-        return outputs.transpose(3, 0, 1, 2)
+    def _windows(self, pictures: Array) -> Array:
+        """Every pixel of every window, as a view (in_channels, *kernel, height, width, N) of the pictures."""
+        require_room(pictures, self.kernel)
+        windows = sliding_window_view(pictures, self.kernel, axis=(1, 2))[:, :: self.stride[0], :: self.stride[1]]
+        return windows.transpose(0, 4, 5, 1, 2, 3)
 
     def _matrix(self) -> Array:
         """W as (out_channels, in_channels · kernel pixels)."""
@@ -92,34 +73,32 @@ class Conv2d(Layer):
 
     def backward_parameters(self, grad_output: Array) -> None:
         """∂L/∂W = G Pᵀ and ∂L/∂b = the sum of G's rows, with G = ``grad_output`` as (out_channels, windows)."""
-        gradient = grad_output.transpose(1, 2, 3, 0)
-
-        def share(rows: slice) -> Array:
-            patches = self._patches[:, :, :, rows].reshape(self._matrix().shape[1], -1)
-            product: Array = gradient[:, rows].reshape(self.out_channels, -1) @ patches.T
-            return product
-
-        shares = in_pieces(self._windows.height, share)
-        np.sum(shares, axis=0, out=self.gradients["weight"].reshape(self.out_channels, -1))
+        gradient, weight = self._rows(grad_output), self.gradients["weight"].reshape(self.out_channels, -1)
+        np.matmul(gradient, self._patches.reshape(weight.shape[1], -1).T, out=weight)
         if self.bias:
-            np.sum(gradient, axis=(1, 2, 3), out=self.gradients["bias"])
+            np.sum(gradient, axis=1, out=self.gradients["bias"])
+
+    def _rows(self, grad_output: Array) -> Array:
+        return grad_output.transpose(1, 2, 3, 0).reshape(self.out_channels, -1)
 
     def backward_input(self, grad_output: Array) -> Array:
         """∂L/∂P = Wᵀ G; a pixel stands in several windows, so its gradient is the sum of its places in P."""
-        gradient = grad_output.transpose(1, 2, 3, 0).reshape(self.out_channels, -1)
-        self._grad_patches = _memory(self._grad_patches, self._patches.shape, gradient.dtype)
-        padded = np.zeros(self._shape, gradient.dtype)
-
-        def scatter(channels: slice) -> None:
-            patches = self._grad_patches[channels]
-            weight = self.parameters["weight"][:, channels].reshape(self.out_channels, -1)
-            np.matmul(weight.T, gradient, out=patches.reshape(weight.shape[1], -1))
-            for row, column in np.ndindex(self.kernel):
-                self._windows.pixels(padded[channels], row, column)[...] += patches[:, row, column]
-
-        in_pieces(self.in_channels, scatter)
+        _, _, _, height, width, _ = shape = self._patches.shape
+        self._grad_patches = _memory(self._grad_patches, shape, grad_output.dtype)
+        np.matmul(self._matrix().T, self._rows(grad_output), out=self._grad_patches.reshape(math.prod(shape[:3]), -1))
+        pictures = np.zeros(self._shape, grad_output.dtype)
+        for row, column in np.ndindex(self.kernel):
+            rows = slice(row, row + self.stride[0] * height, self.stride[0])
+            columns = slice(column, column + self.stride[1] * width, self.stride[1])
+            pictures[:, rows, columns] += self._grad_patches[:, row, column]
         (top, left), (_, height, width, _) = self.padding, self._shape
-        return padded[:, top : height - top, left : width - left].transpose(3, 0, 1, 2)
+        return pictures[:, top : height - top, left : width - left].transpose(3, 0, 1, 2)
+
+
+def require_room(pictures: Array, kernel: Pair) -> None:
+    """Raise ValueError when pictures (channels, height, width, N) are smaller than the window."""
+    if pictures.shape[1] < kernel[0] or pictures.shape[2] < kernel[1]:
+        raise ValueError(f"a window of {kernel} does not fit into a picture of {pictures.shape[1:3]}")
 
 
 def _memory(array: Array, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
@@ -134,38 +113,32 @@ class MaxPool2d(Layer):
         super().__init__()
         self.kernel = pair(kernel_size)
         self.stride = self.kernel if stride is None else pair(stride)
+        self.overlap = self.stride[0] < self.kernel[0] or self.stride[1] < self.kernel[1]
+
+    def _pixels(self, pictures: Array, row: int, column: int) -> Array:
+        """The pixel at (row, column) of every window, as a view (channels, height, width, N) of the pictures."""
+        bottom, right = pictures.shape[1] - self.kernel[0] + row + 1, pictures.shape[2] - self.kernel[1] + column + 1
+        return pictures[:, row : bottom : self.stride[0], column : right : self.stride[1]]
 
     def forward(self, inputs: Array) -> Array:
         self._pictures = inputs.transpose(1, 2, 3, 0)
-        self._windows = Windows(self.kernel, self.stride, *inputs.shape[2:])
-        self._largest = np.empty_like(self._windows.pixels(self._pictures, 0, 0))
-
-        def pool(channels: slice) -> None:
-            pictures, largest = self._pictures[channels], self._largest[channels]
-            largest[...] = self._windows.pixels(pictures, 0, 0)
-            for row, column in list(np.ndindex(self.kernel))[1:]:
-                np.maximum(largest, self._windows.pixels(pictures, row, column), out=largest)
-
-        in_pieces(len(self._pictures), pool)
+        require_room(self._pictures, self.kernel)
+        self._largest = self._pixels(self._pictures, 0, 0).copy(order="K")
+        for row, column in list(np.ndindex(self.kernel))[1:]:
+            np.maximum(self._largest, self._pixels(self._pictures, row, column), out=self._largest)
         return self._largest.transpose(3, 0, 1, 2)
 
     def backward_input(self, grad_output: Array) -> Array:
         """The gradient goes to the pixel that was the largest; between equals, to the first, as in PyTorch."""
-        gradient = np.zeros_like(self._pictures)
-        grad_largest = grad_output.transpose(1, 2, 3, 0)
-
-        def scatter(channels: slice) -> None:
-            pictures, largest = self._pictures[channels], self._largest[channels]
-            unclaimed = np.ones_like(largest, bool)
-            for row, column in np.ndindex(self.kernel):
-                chosen = self._windows.pixels(pictures, row, column) == largest
-                chosen &= unclaimed
-                unclaimed ^= chosen
-                place = self._windows.pixels(gradient[channels], row, column)
-                if self._windows.overlap:
-                    place += grad_largest[channels] * chosen
-                else:
-                    np.multiply(grad_largest[channels], chosen, out=place)
-
-        in_pieces(len(self._pictures), scatter)
+        gradient, grad_largest = np.zeros_like(self._pictures), grad_output.transpose(1, 2, 3, 0)
+        unclaimed = np.ones_like(self._largest, bool)
+        for row, column in np.ndindex(self.kernel):
+            chosen = self._pixels(self._pictures, row, column) == self._largest
+            chosen &= unclaimed
+            unclaimed ^= chosen
+            place = self._pixels(gradient, row, column)
+            if self.overlap:
+                place += grad_largest * chosen
+            else:
+                np.multiply(grad_largest, chosen, out=place)
         return gradient.transpose(3, 0, 1, 2)

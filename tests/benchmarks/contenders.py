@@ -56,10 +56,8 @@ def make_classifier(name: str, settings: TrainingParameters, generators: Generat
         torch.set_num_threads(threads)
         return TorchClassifier(generator=generators.weights, **settings.classifier_options())
     from stages.scratch.classifier import ScratchClassifier
-    from stages.scratch.parallel import set_threads
 
-    set_threads(threads)
-    threadpool_limits(1 if settings.channels else threads, user_api="blas")
+    threadpool_limits(threads, user_api="blas")
     return ScratchClassifier(generator=generators.weights, **settings.classifier_options())
 
 
