@@ -1,4 +1,7 @@
-"""Compare the two models digit by digit: ``python -m stages.compare``."""
+"""Compare torch with scratch digit by digit: ``python -m stages.compare``.
+
+These two alone, whatever other engines there are: the project's question is about them.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,11 +1,11 @@
-"""Test one trained model: ``python -m stages.evaluate torch`` or ``python -m stages.evaluate scratch``."""
+"""Test one trained model: ``python -m stages.evaluate ENGINE``, where ENGINE is a key of ``ENGINES``, such as torch."""
 
 import json
 import math
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -32,14 +32,40 @@ from stages.pipeline.statistics import (
     wilson_interval,
 )
 
-MODELS = {"torch": Path("models/torch/mnist_model.pth"), "scratch": Path("models/scratch/model.npz")}
 DATASET = Path("data/raw/dataset.json")
+
+
+class Engine(NamedTuple):
+    """The file that holds an engine's trained model, and the function that reads it."""
+
+    model: Path
+    read: Callable[[bytes], Classifier]
+
+
+def read_torch(content: bytes) -> Classifier:
+    """Read the PyTorch model. Imported here alone, because PyTorch takes seconds to load."""
+    from stages.torch_engine.classifier import TorchClassifier
+
+    return TorchClassifier.from_bytes(content)
+
+
+def read_scratch(content: bytes) -> Classifier:
+    """Read the NumPy model."""
+    from stages.scratch.classifier import ScratchClassifier
+
+    return ScratchClassifier.from_bytes(content)
+
+
+ENGINES = {
+    "torch": Engine(Path("models/torch/mnist_model.pth"), read_torch),
+    "scratch": Engine(Path("models/scratch/model.npz"), read_scratch),
+}
 
 
 def main() -> None:
     """Predict the test digits, and write one engine's predictions, metrics and confusion matrix."""
-    if len(sys.argv) != 2 or sys.argv[1] not in MODELS:
-        raise PipelineError(f"name the engine to evaluate: {' or '.join(MODELS)}")
+    if len(sys.argv) != 2 or sys.argv[1] not in ENGINES:
+        raise PipelineError(f"name the engine to evaluate: {' or '.join(ENGINES)}")
     engine = sys.argv[1]
     classifier = load_classifier(engine)
     test = load_split("test")
@@ -98,20 +124,10 @@ def read_dataset_name() -> str:
 
 
 def load_classifier(engine: str) -> Classifier:
-    """Return an engine's trained classifier. Imports that engine alone, because PyTorch takes seconds to load.
-
-    Raises PipelineError for a model file that is missing or damaged.
-    """
-    path = MODELS[engine]
+    """Return an engine's trained classifier. Raises PipelineError for a model file that is missing or damaged."""
+    path, read = ENGINES[engine]
     try:
-        content = path.read_bytes()
-        if engine == "torch":
-            from stages.torch_engine.classifier import TorchClassifier
-
-            return TorchClassifier.from_bytes(content)
-        from stages.scratch.classifier import ScratchClassifier
-
-        return ScratchClassifier.from_bytes(content)
+        return read(path.read_bytes())
     except FileNotFoundError:
         raise PipelineError(f"{path}: missing; train it with `dvc repro train_{engine}`") from None
     except ValueError as error:

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib import style
 from matplotlib.figure import Figure
 
-from stages.evaluate import MODELS, load_classifier
+from stages.evaluate import ENGINES, load_classifier
 from stages.pictures import accuracy_by_class, confusion, curves, mistakes, reliability, weights
 from stages.pictures.style import STYLE, to_png
 from stages.pipeline.confusion import confusion_counts
@@ -34,8 +34,8 @@ def draw_all() -> dict[str, Figure]:
     """Read what the other stages left, and draw it. Raises PipelineError for a file that is missing or damaged."""
     images, labels = load_split("test")
     mean, deviation = load_standardisation()
-    histories = {engine: load_history(engine) for engine in MODELS}
-    probabilities = {engine: load_predictions(engine, len(labels)) for engine in MODELS}
+    histories = {engine: load_history(engine) for engine in ENGINES}
+    probabilities = {engine: load_predictions(engine, len(labels)) for engine in ENGINES}
     counts = {engine: confusion_counts(each.argmax(axis=1), labels) for engine, each in probabilities.items()}
     return {
         "curves": curves.draw(histories),
@@ -43,7 +43,7 @@ def draw_all() -> dict[str, Figure]:
         "accuracy_by_class": accuracy_by_class.draw(counts),
         "mistakes": mistakes.draw(images * deviation + mean, labels, probabilities),
         "reliability": reliability.draw(probabilities, labels),
-        "weights": weights.draw({engine: load_classifier(engine).state_dict() for engine in MODELS}),
+        "weights": weights.draw({engine: load_classifier(engine).state_dict() for engine in ENGINES}),
     }
 
 

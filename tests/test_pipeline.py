@@ -15,6 +15,7 @@ import pytest
 import torch
 import yaml
 
+from tests.imports import ROOT
 from tests.project import Project, copy_project, stages_run
 from tests.readme import README
 
@@ -22,14 +23,9 @@ pytestmark = pytest.mark.slow
 
 ENGINES = ("torch", "scratch")
 ALL_STAGES = [
-    "fetch",
-    "preprocess",
-    "train_torch",
-    "train_scratch",
-    "evaluate@torch",
-    "evaluate@scratch",
-    "compare",
-    "plot",
+    f"{name}@{engine}" if engine else name
+    for name, stage in yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"].items()
+    for engine in stage.get("foreach", [""])
 ]
 
 

@@ -43,13 +43,15 @@ def test_dvc_yaml_lists_exactly_the_code_that_the_stage_loads(name: str) -> None
 @pytest.mark.parametrize("path", FILES, ids=str)
 def test_arrows_run_from_stages_to_engines_to_pipeline(path: Path) -> None:
     modules = {module for module in imported(path) if module.startswith("stages.") and path_of(module)}
-    allowed = {
+    shared = {
         "pipeline": ("stages.pipeline",),
         "sources": ("stages.pipeline", "stages.sources"),
         "pictures": ("stages.pipeline", "stages.pictures"),
         "scratch": ("stages.scratch",),
-        "torch_engine": ("stages.torch_engine", "stages.pipeline"),
-    }.get(path.parts[1], ("stages.",))
+        "tools": ("stages.",),
+    }
+    engine = (f"stages.{path.parts[1]}", "stages.pipeline") if len(path.parts) > 2 else ("stages.",)
+    allowed = shared.get(path.parts[1], engine)
     assert not {module for module in modules if not module.startswith(allowed)}
 
 

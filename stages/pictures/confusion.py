@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 
-from stages.pictures.style import WIDTH
+from stages.pictures.style import width_of
 from stages.pipeline.classifier import CLASSES
 from stages.pipeline.confusion import Counts
 
@@ -19,10 +19,10 @@ COLOURS = colormaps["Purples"].with_extremes(bad="0.92")  # the diagonal would o
 
 def draw(counts: Mapping[str, Counts]) -> Figure:
     """Draw each engine's confusion counts, int64 (10, 10): a row for each actual class, a column for each answer."""
-    figure = Figure(figsize=(WIDTH, 5.4))
+    figure = Figure(figsize=(width_of(len(counts)), 5.4))
     shares = {engine: error_shares(matrix) for engine, matrix in counts.items()}
     norm = PowerNorm(0.5, vmin=0, vmax=max(share.max() for share in shares.values()) or 1)
-    axes = figure.subplots(1, len(counts), sharey=True)
+    axes = figure.subplots(1, len(counts), sharey=True, squeeze=False)[0]
     for axis, (engine, matrix) in zip(axes, counts.items(), strict=True):
         image = axis.imshow(np.ma.masked_array(shares[engine], np.eye(CLASSES, dtype=bool)), cmap=COLOURS, norm=norm)
         write_counts(axis, matrix, np.asarray(norm(shares[engine])))

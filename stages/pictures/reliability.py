@@ -7,17 +7,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter, StrMethodFormatter
 
-from stages.pictures.style import ENGINE_COLOURS, WIDTH
+from stages.pictures.style import engine_colours, width_of
 from stages.pipeline.classifier import Labels, Probabilities
 from stages.pipeline.statistics import CalibrationBins, calibration_bins, calibration_error, wilson_interval
 
 
 def draw(probabilities: Mapping[str, Probabilities], labels: Labels) -> Figure:
     """Draw each engine's accuracy against its confidence, bin by bin, and below how many digits are in each bin."""
-    figure = Figure(figsize=(WIDTH, 6))
-    axes = figure.subplots(2, len(probabilities), sharex=True, sharey="row", height_ratios=[3, 1])
+    figure = Figure(figsize=(width_of(len(probabilities)), 6))
+    axes = figure.subplots(2, len(probabilities), sharex=True, sharey="row", height_ratios=[3, 1], squeeze=False)
+    colours = engine_colours(probabilities)
     for (above, below), (engine, each) in zip(axes.T, probabilities.items(), strict=True):
-        bins, colour = calibration_bins(each, labels), ENGINE_COLOURS[engine]
+        bins, colour = calibration_bins(each, labels), colours[engine]
         draw_accuracy(
             above, bins, colour, f"{engine}: expected calibration error {calibration_error(each, labels):.2%}"
         )

@@ -13,13 +13,15 @@ from stages.pipeline.dataset import IMAGE_SHAPE
 
 Weights = NDArray[np.floating[Any]]
 UNITS, COLUMNS = 32, 16
+HEIGHT = 1.55  # inches, of each engine
 COLOURS = colormaps["RdBu_r"].with_extremes(bad="0.75")
 
 
 def draw(states: Mapping[str, Mapping[str, Weights]]) -> Figure:
     """Draw the first layer of each engine's state_dict: the units with the largest norm, one square each."""
-    figure = Figure(figsize=(WIDTH, 3.1))
-    for axis, (engine, state) in zip(figure.subplots(len(states)), states.items(), strict=True):
+    figure = Figure(figsize=(WIDTH, HEIGHT * len(states)))
+    axes = figure.subplots(len(states), squeeze=False)[:, 0]
+    for axis, (engine, state) in zip(axes, states.items(), strict=True):
         filters = first_filters(state)
         largest = filters[np.argsort(-np.linalg.norm(filters, axis=(1, 2)), kind="stable")[:UNITS]]
         limit = np.abs(largest).max()

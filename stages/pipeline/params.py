@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
 from pydantic_core import ErrorDetails
 
 from stages.pipeline.stage import PipelineError, run
@@ -74,7 +74,7 @@ class PreprocessParameters(Section):
 
 
 class TrainingParameters(Section):
-    """One network and its training, the same for both engines."""
+    """One network and its training, the same for every engine."""
 
     channels: Annotated[list[Channels], Field(max_length=2)]
     hidden: Annotated[list[Units], Field(max_length=20)]
@@ -106,7 +106,7 @@ class TrainingParameters(Section):
     threads: Annotated[int, Field(ge=1, le=256)]
 
     def classifier_options(self) -> dict[str, Any]:
-        """What both engines' classifiers take by these names: the network, its loss and its optimizer."""
+        """What every engine's classifier takes by these names: the network, its loss and its optimizer."""
         return self.model_dump(include=set(CLASSIFIER_OPTIONS))
 
 
@@ -117,13 +117,28 @@ class TorchTrainingParameters(TrainingParameters):
 
 
 class Parameters(Section):
-    """All of params.yaml."""
+    """All of params.yaml, apart from the sections of further engines."""
 
     seed: Annotated[int, Field(ge=0, lt=2**63)]
     fetch: FetchParameters
     preprocess: PreprocessParameters
     train_torch: TorchTrainingParameters
     train_scratch: TrainingParameters
+
+    def training(self, engine: str) -> TrainingParameters:
+        """The section ``train_ENGINE`` of any engine that has its stages/train_ENGINE.py."""
+        section: TrainingParameters = getattr(self, f"train_{engine}")
+        return section
+
+
+def _with_every_engine(stages: Path) -> type[Parameters]:
+    """Parameters with a section for each further train_ENGINE.py, so that a new engine needs no line here."""
+    names = {path.stem for path in stages.glob("train_*.py")} - set(Parameters.model_fields)
+    sections: dict[str, Any] = dict.fromkeys(sorted(names), (TrainingParameters, ...))
+    return create_model("AllParameters", __base__=Parameters, **sections)
+
+
+_ALL_PARAMETERS = _with_every_engine(Path(__file__).parents[1])
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):
@@ -155,7 +170,7 @@ def load_parameters(path: Path = Path("params.yaml")) -> Parameters:
     if not isinstance(content, dict):
         raise PipelineError(f"{path}: must hold `key: value` lines, got {_shown(content)}")
     try:
-        return Parameters.model_validate(content)
+        return _ALL_PARAMETERS.model_validate(content)
     except ValidationError as error:
         faults = sorted(error.errors(), key=lambda fault: fault["type"] != "extra_forbidden")  # a misspelt key first
         raise PipelineError(_sentence(faults[0])) from None
@@ -205,7 +220,7 @@ def _sentence(fault: ErrorDetails) -> str:
 
 def _keys(location: tuple[int | str, ...]) -> list[str]:
     """The keys that the section at ``location`` of params.yaml has."""
-    section: type[BaseModel] = Parameters
+    section: type[BaseModel] = _ALL_PARAMETERS
     for name in location:
         section = section.model_fields[str(name)].annotation  # type: ignore[assignment]  # a Section by construction
     return list(section.model_fields)

@@ -13,9 +13,8 @@ from typing import NamedTuple
 import dvc.api
 from dvc.exceptions import DvcException
 
+from stages.evaluate import ENGINES
 from stages.pipeline.stage import PipelineError
-
-ENGINES = ("torch", "scratch")
 
 
 class Result(NamedTuple):

@@ -1,11 +1,15 @@
 """params.yaml: every fault stops with one line that names the key, the value and what is allowed."""
 
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from stages.pipeline.params import load_parameters
 from stages.pipeline.stage import PipelineError
+from tests.imports import ROOT
 
 COMMITTED = Path("params.yaml").read_text(encoding="utf-8")
 
@@ -67,3 +71,42 @@ def test_a_misspelt_key_is_named_before_the_key_that_it_leaves_missing(tmp_path:
 @pytest.mark.parametrize("content", ["", "a: [", "[1, 2]", "text", "\0"])
 def test_a_file_that_is_no_mapping_is_one_line(tmp_path: Path, content: str) -> None:
     assert "\n" not in fault(tmp_path, content)
+
+
+SECTION = COMMITTED.partition("\ntrain_scratch:")[2]
+KEYS = "seed, fetch, preprocess, train_torch, train_scratch, train_jax"
+
+
+@pytest.mark.parametrize(
+    ("added", "expected"),
+    [
+        (f"train_jax:{SECTION}", "train_jax learns for 10 epochs\n"),
+        ("", "error: train_jax: missing; it must be given\n"),
+        ("train_jaxs: 1", f"error: train_jaxs: unknown key, got 1; the keys here are {KEYS}\n"),
+        (
+            f"train_jax:{SECTION.replace('momentum: 0.9', 'momentum: 2.0')}",
+            "error: train_jax.momentum: must be < 1, got 2.0\n",
+        ),
+    ],
+    ids=["given", "missing", "misspelt", "out of range"],
+)
+def test_a_further_engine_has_a_section_because_its_stage_exists(tmp_path: Path, added: str, expected: str) -> None:
+    shutil.copytree(
+        ROOT / "stages/pipeline", tmp_path / "stages/pipeline", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    shutil.copy(ROOT / "stages/__init__.py", tmp_path / "stages")
+    (tmp_path / "params.yaml").write_text(f"{COMMITTED}\n{added}", encoding="utf-8")
+    (tmp_path / "stages/train_jax.py").write_text(
+        """from stages.pipeline.params import load_parameters
+from stages.pipeline.stage import run
+
+def main():
+    print("train_jax learns for", load_parameters().training("jax").epochs, "epochs")
+
+run(main)
+""",
+        encoding="utf-8",
+    )
+    command = [sys.executable, "-m", "stages.train_jax"]
+    done = subprocess.run(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert done.stdout == expected
