@@ -3,6 +3,7 @@
 import math
 import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ from stages.scratch.classifier import ScratchClassifier
 from stages.torch_engine.classifier import TorchClassifier
 
 ENGINES = [ScratchClassifier, TorchClassifier]
+NETWORKS: list[dict[str, Any]] = [{"hidden": [64]}, {"channels": [4, 6], "hidden": [32]}]
+NETWORK_NAMES = ["dense", "convolutional"]
 EngineClass = type[ScratchClassifier] | type[TorchClassifier]
 
 pytestmark = pytest.mark.parametrize("engine", ENGINES)
@@ -24,19 +27,64 @@ def digits(
     return generator.normal(size=(count, 28, 28)).astype(np.float32), generator.integers(10, size=count)
 
 
-def test_an_untrained_network_knows_nothing(engine: EngineClass) -> None:
+@pytest.mark.parametrize("network", NETWORKS, ids=NETWORK_NAMES)
+def test_an_untrained_network_knows_nothing(engine: EngineClass, network: dict[str, Any]) -> None:
     """Its loss is near ln 10, the loss of guessing."""
     images, labels = digits(1000)
-    classifier: Classifier = engine([64], np.random.default_rng(0), initialization="xavier_normal")
+    classifier: Classifier = engine(generator=np.random.default_rng(0), initialization="xavier_normal", **network)
     assert classifier.train_batch(0.1 * images, labels, 0.0) == pytest.approx(math.log(10), abs=0.05)
 
 
-def test_32_digits_are_learnt_by_heart(engine: EngineClass) -> None:
+@pytest.mark.parametrize("network", NETWORKS, ids=NETWORK_NAMES)
+def test_32_digits_are_learnt_by_heart(engine: EngineClass, network: dict[str, Any]) -> None:
     images, labels = digits(32)
-    classifier: Classifier = engine([64], np.random.default_rng(0), optimizer="adam")
-    losses = [classifier.train_batch(images, labels, 0.003) for _ in range(100)]
+    classifier: Classifier = engine(generator=np.random.default_rng(0), optimizer="adam", **network)
+    losses = [classifier.train_batch(images, labels, 0.003) for _ in range(150)]
     assert losses[-1] < 0.01
     assert (classifier.predict(images).argmax(axis=1) == labels).all()
+
+
+@pytest.mark.parametrize("network", NETWORKS, ids=NETWORK_NAMES)
+def test_shuffled_labels_stay_at_chance(engine: EngineClass, network: dict[str, Any]) -> None:
+    """Nothing but the labels can tell the classes: with the right ones, nearly all new digits are recognised."""
+    generator = np.random.default_rng(0)
+    shapes = generator.normal(size=(10, 28, 28))
+    labels = np.arange(3000) % 10
+    images = (shapes[labels] + generator.normal(size=(3000, 28, 28))).astype(np.float32)
+
+    def accuracy(learnt: np.ndarray[tuple[int], np.dtype[np.int64]]) -> float:
+        classifier: Classifier = engine(generator=np.random.default_rng(0), optimizer="adam", **network)
+        for _ in range(4):
+            for batch in np.split(generator.permutation(2000), 40):
+                classifier.train_batch(images[batch], learnt[batch], 0.003)
+        return float(np.mean(classifier.predict(images[2000:]).argmax(axis=1) == labels[2000:]))
+
+    assert accuracy(labels) > 0.95
+    assert accuracy(generator.permutation(labels)) == pytest.approx(0.1, abs=0.06)  # six standard errors
+
+
+def test_no_step_writes_into_its_batch_and_no_dtype_drifts(engine: EngineClass) -> None:
+    images, labels = digits(32)
+    given = images.copy(), labels.copy()
+    classifier = engine(
+        [16],
+        np.random.default_rng(0),
+        channels=[2],
+        batch_norm=True,
+        dropout=0.2,
+        label_smoothing=0.1,
+        optimizer="adamw",
+        weight_decay=0.1,
+        gradient_clip=1.0,
+        ema=0.9,
+    )
+    for _ in range(3):
+        classifier.train_batch(images, labels, 0.01)
+    assert classifier.predict(images).dtype == np.float32
+    assert (images == given[0]).all()
+    assert (labels == given[1]).all()
+    kinds = {array.dtype for array in classifier.training_state().values() if array.dtype.kind == "f"}
+    assert kinds == {np.dtype(np.float32)}
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(engine: EngineClass) -> None:

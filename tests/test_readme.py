@@ -4,6 +4,7 @@ import json
 import subprocess
 from typing import Any
 
+from tests.benchmarks.recipes import RECIPES
 from tests.imports import ROOT
 from tests.readme import README
 
@@ -58,3 +59,17 @@ def test_the_runs_with_several_seeds_belong_to_the_committed_run() -> None:
     assert seeds["seeds"] == [1, 2, 3]
     for engine in ENGINES:
         assert seeds[engine]["accuracies"][0] == metrics(engine)["accuracy"]
+
+
+def test_each_recipe_stands_there_with_its_command_and_what_came_of_it() -> None:
+    """As `make recipes` wrote it, from the commands that it ran."""
+    results = metrics("recipes")
+    assert results.keys() == RECIPES.keys()
+    section = README.partition("\n## Recipes\n")[2].partition("\n## ")[0]
+    for name, recipe in RECIPES.items():
+        result = results[name]
+        assert result["command"] == recipe.command()
+        assert f"$ {recipe.command()}\n" in section
+        accuracy = f"{result['mean']:.2%} ± {result['standard_deviation']:.2%}"
+        assert row(recipe.title, [accuracy, f"{result['minutes']:.1f}"]) in section
+        assert len(result["accuracies"]) == 3

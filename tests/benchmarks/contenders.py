@@ -46,6 +46,12 @@ def random_digits(count: int) -> Split:
     return Split(generator.normal(size=(count, 28, 28)).astype(np.float32), generator.integers(10, size=count))
 
 
+def settings_for(task: Task) -> TrainingParameters:
+    """The committed settings of the NumPy network, with the task's layers, for one epoch."""
+    changes: dict[str, Any] = {"channels": task.channels, "hidden": task.hidden, "epochs": 1, "batch_size": BATCH}
+    return load_parameters().train_scratch.model_copy(update=changes)
+
+
 def make_classifier(name: str, settings: TrainingParameters, generators: Generators, threads: int) -> Classifier:
     """An engine as its stage makes it, on so many threads of the CPU."""
     if name == "torch":
@@ -63,9 +69,7 @@ def make_classifier(name: str, settings: TrainingParameters, generators: Generat
 
 def engine(name: str, task: Task) -> float:
     """One of the two engines, through the pipeline's own training loop, with fused AdamW in PyTorch."""
-    changes: dict[str, Any] = {"channels": task.channels, "hidden": task.hidden, "epochs": 1, "batch_size": BATCH}
-    settings = load_parameters().train_scratch.model_copy(update=changes)
-    generators = spawn_generators(0)
+    settings, generators = settings_for(task), spawn_generators(0)
     classifier = make_classifier(name, settings, generators, task.threads)
     with tempfile.TemporaryDirectory() as folder:
         history = Path(folder, "history.csv")

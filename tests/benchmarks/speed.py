@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from tests.benchmarks.accuracy import seconds_to_accuracies
 from tests.benchmarks.contenders import BATCH, CONTENDERS, Task
+from tests.benchmarks.profile import print_profile
 
 ALTERNATIONS = 5
 THREADS = (1, 2)
@@ -24,7 +25,8 @@ NETWORKS: dict[str, tuple[list[int], list[int]]] = {  # channels and hidden laye
     "784-512-256-10": ([], [512, 256]),
     "conv [16, 32], hidden [128]": ([16, 32], [128]),
 }
-HEADINGS = ("network", "threads", "", "ms/step", "min", "images/s", "of torch", "of tutorial", "MiB")
+GOALS = {"784-128-64-10": (1.3, 2.2), "784-512-256-10": (1.0, 1.4), "conv [16, 32], hidden [128]": (1.0, 1.2)}
+HEADINGS = ("network", "threads", "", "ms/step", "min", "images/s", "x torch", "x tutorial", "MiB")
 
 
 class Row(NamedTuple):
@@ -53,9 +55,18 @@ def main() -> None:
             rows += new
             for row in new:
                 print(_line(row), flush=True)
+            if misses_goal(new[0]):
+                print("  below the goal; where the time of a step goes:")
+                print_profile(Task(threads, *layers))
     reached = seconds_to_accuracies()
     content = {"load": load, "cores": os.cpu_count(), "rows": [row._asdict() for row in rows], "seconds_to": reached}
     Path("benchmark.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def misses_goal(row: Row) -> bool:
+    """Whether NumPy on two threads is slower than it should be, against PyTorch or against the tutorial's loop."""
+    torch, tutorial = GOALS[row.network]
+    return row.threads == 2 and (row.times_torch < torch or row.times_tutorial < tutorial)
 
 
 def compare(network: str, task: Task) -> list[Row]:
