@@ -161,7 +161,8 @@ def test_models_are_plain_arrays_and_rebuild_the_network(project: Project) -> No
     probabilities = torch.softmax(network(images), dim=1).detach().numpy()
     np.testing.assert_allclose(load(project, "data/predictions/torch.npy"), probabilities, rtol=1e-4, atol=1e-7)
     weights = load(project, "models/scratch/model.npz")
-    assert json.loads(str(weights["network"])) == {"hidden": [16]}
+    network_described = {"channels": [], "hidden": [16], "activation": "relu", "batch_norm": False, "dropout": 0.0}
+    assert json.loads(str(weights["network"])) == network_described
     network.load_state_dict({name: torch.from_numpy(weights[name]) for name in weights.files if name != "network"})
     probabilities = torch.softmax(network(images), dim=1).detach().numpy()
     np.testing.assert_allclose(load(project, "data/predictions/scratch.npy"), probabilities, rtol=1e-4, atol=1e-7)
