@@ -77,12 +77,12 @@ def test_a_full_disk_ends_a_stage_with_one_line_and_leaves_what_git_has(project:
     project.commit("The same again, with other timings")
 
 
-def test_a_disk_that_is_full_by_the_time_the_model_is_saved(project: Project) -> None:
-    """The history of the epochs fits, the model does not: no model, and no timing of a model that is not there."""
+def test_a_disk_that_is_full_by_the_time_weights_are_saved(project: Project) -> None:
+    """The history of the epochs fits, what training stands at does not: no model, and no timing of one that is not."""
     limited = project.python(limit(4096))
     result = project.run("dvc", "repro", "--force", "--single-item", "train_scratch", check=False, environment=limited)
     assert errors(result.stdout) == [
-        "error: models/scratch/model.npz: cannot be written: File too large; free the space or mend the rights"
+        "error: models/scratch/.checkpoint.npz: cannot be written: File too large; free the space or mend the rights"
     ]
     assert not list((project.folder / "models/scratch").iterdir())
     assert_kept(project)
