@@ -31,14 +31,14 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 
 def interrupt_after(project: Project, epoch: int, *command: str) -> str:
-    """Kill the process group when the epoch is on record. Returns all that it said."""
+    """Stop the process group when the epoch is on record. Returns all that it said."""
     with project.started(*command) as process:
         assert process.stdout
         said = ""
         for line in process.stdout:
             said += line
             if line.startswith(f"epoch {epoch}/"):
-                os.killpg(process.pid, signal.SIGINT)
+                os.killpg(process.pid, signal.SIGTERM)
         return said
 
 
