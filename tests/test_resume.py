@@ -19,7 +19,7 @@ OPTIONS = {
     "augment": "true",
     "gradient_clip": "1.0",
     "label_smoothing": "0.1",
-    "epochs": "6",
+    "epochs": "12",
 }
 
 
@@ -62,16 +62,16 @@ def test_the_same_bytes_with_every_option(project: Project, engine: str, optimiz
     project.set({f"train_{engine}.resume": "true"})
     assert "no interrupted training" in interrupt_after(project, 2, *command)
     said = interrupt_after(project, 4, *command)
-    assert "epoch 3/6" in said
-    assert "epoch 2/6" not in said
-    assert "epoch 4/6" not in project.run(*command).stdout
+    assert "epoch 3/12" in said
+    assert "epoch 2/12" not in said
+    assert "epoch 4/12" not in project.run(*command).stdout
     assert results(project, engine) == undisturbed
     assert not list((project.folder / "models" / engine).glob(".*"))  # nothing is left to resume
 
 
 def test_other_parameters_another_seed_and_damage_start_anew(project: Project) -> None:
     command = ("python", "-m", "stages.train_scratch")
-    project.set({"train_scratch.epochs": "4", "train_scratch.resume": "true"})
+    project.set({"train_scratch.epochs": "12", "train_scratch.resume": "true"})
     checkpoint = project.folder / "models/scratch/.checkpoint.npz"
     for change, message in (
         ({"train_scratch.learning_rate": "0.002"}, "it is of other parameters, or of other digits"),
@@ -84,14 +84,14 @@ def test_other_parameters_another_seed_and_damage_start_anew(project: Project) -
         project.set(change)
         said = project.run(*command).stdout
         assert message in said
-        assert "epoch 1/4" in said
+        assert "epoch 1/12" in said
 
 
 def test_dvc_repro_resumes_where_resume_is_set_after_the_interruption(project: Project) -> None:
-    project.set({"train_scratch.epochs": "5", "train_scratch.resume": "false"})
+    project.set({"train_scratch.epochs": "15", "train_scratch.resume": "false"})
     interrupt_after(project, 2, "dvc", "repro", "train_scratch")
     project.set({"train_scratch.resume": "true"})
     said = project.dvc("repro", "train_scratch")
-    assert "epoch 3/5" in said
-    assert "epoch 2/5" not in said
+    assert "epoch 3/15" in said
+    assert "epoch 2/15" not in said
     assert Path(project.folder / "models/scratch/model.npz").exists()
