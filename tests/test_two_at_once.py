@@ -71,7 +71,7 @@ def experiments(project: Project) -> dict[float, Any]:
     for experiment in baseline["experiments"]:
         (revision,) = experiment["revs"]
         rate = revision["data"]["params"]["params.yaml"]["data"]["train_scratch"]["learning_rate"]
-        found[rate] = revision["data"]["metrics"]["metrics/scratch.json"]["data"]
+        found[rate] = json.loads(project.run("git", "show", f"{revision['rev']}:metrics/scratch.json").stdout)
     return found
 
 
