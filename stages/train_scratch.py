@@ -29,9 +29,10 @@ def main() -> None:
         generator=generators.weights,
         dropout_generator=generators.dropout,
         **settings.classifier_options(),
+        threads=settings.threads,
     )
     checkpoint = Checkpoint(CHECKPOINT, settings, training, generators)
-    with threadpool_limits(settings.threads, user_api="blas"):
+    with threadpool_limits(classifier.blas_threads, user_api="blas"):
         timing = train(classifier, training, validation, settings, generators, HISTORY, checkpoint)
     write_bytes(MODEL, classifier.to_bytes())
     checkpoint.remove()

@@ -126,7 +126,7 @@ def train_stage(scratch: str) -> str:
     """stages/train_scratch.py with other names, and none of the parameters that this engine does not know."""
     text = scratch.replace("parameters.train_scratch", 'parameters.training("softmax")')
     text = re.sub(r"ScratchClassifier\(.*?\n    \)", "SoftmaxClassifier()", text, flags=re.DOTALL)
-    text = re.sub(r".*parallel.*\n|.*set_threads.*\n", "", text)
+    text = text.replace("classifier.blas_threads", "settings.threads")
     return text.replace("scratch", "softmax").replace("ScratchClassifier", "SoftmaxClassifier")
 
 

@@ -3,6 +3,8 @@
 import io
 import json
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -16,6 +18,7 @@ from stages.scratch.losses import CrossEntropyLoss, log_softmax
 from stages.scratch.network import Network, require_fit
 from stages.scratch.normalization import BatchNorm
 from stages.scratch.optimizers import MovingAverage, clip_gradients, make_optimizer
+from stages.scratch.parallel import Piece, in_pieces
 
 SIDE, CLASSES = 28, 10
 KERNEL, POOL = 5, 2
@@ -57,7 +60,9 @@ class ScratchClassifier:
     """A network between 28 x 28 pixels and 10 classes, with what trains it; biases start at 0.
 
     Images are (N, 28, 28) and labels (N,); all arithmetic is in ``dtype``. Unknown names raise KeyError. What is used
-    and saved are the weights themselves, or with ``ema`` > 0 their moving average.
+    and saved are the weights themselves, or with ``ema`` > 0 their moving average. With convolution, each of the
+    ``threads`` learns from a piece of the batch; dense networks are little but large matrix products, which NumPy's
+    BLAS spreads over the threads that are left to it, ``blas_threads``.
     """
 
     def __init__(
@@ -77,6 +82,7 @@ class ScratchClassifier:
         weight_decay: float = 0.0,
         gradient_clip: float = 0.0,
         ema: float = 0.0,
+        threads: int = 1,
         dtype: DTypeLike = np.float32,
     ) -> None:
         self.architecture = {
@@ -87,44 +93,70 @@ class ScratchClassifier:
             "dropout": dropout,
         }
         self.dropout_generator = dropout_generator or np.random.default_rng(0)
-        self.network = self._network(dtype)
+        pieces = threads if channels else 1
+        self.blas_threads = threads // pieces
+        self._executor = ThreadPoolExecutor(pieces - 1) if pieces > 1 else None
+        self.learning = self._networks(dtype, pieces)
+        self.network = self.learning[0]
         for layer in self.network.layers:
             if isinstance(layer, Linear | Conv2d):
                 weight = layer.parameters["weight"]
                 weight[...] = INITIALIZERS[initialization](generator, weight.shape)
-        self.loss = CrossEntropyLoss(label_smoothing)
+        self.losses = [CrossEntropyLoss(label_smoothing) for _ in self.learning]
         self.gradient_clip = gradient_clip
         self.optimizer = make_optimizer(
             optimizer, self.network.parameters, self.network.gradients, momentum, weight_decay
         )
         self.averages: list[MovingAverage] = []
-        self.used = self.network
+        self.using = self._networks(dtype, pieces) if ema else self.learning
+        self.used = self.using[0]
         if ema:
-            self.used = self._network(dtype)
             self.averages = [
                 MovingAverage(self.network.parameters, self.used.parameters, ema),
                 MovingAverage(self.network.buffers, self.used.buffers, ema),
             ]
             self.used.load(self.network.state())
 
-    def _network(self, dtype: DTypeLike) -> Network:
-        return Network(build_layers(**self.architecture, dropout_generator=self.dropout_generator), dtype)  # type: ignore[arg-type]  # a dict of all kinds
+    def _networks(self, dtype: DTypeLike, pieces: int) -> list[Network]:
+        """A network for each piece of a batch, all with the parameters of the first."""
+        networks = [
+            Network(build_layers(**self.architecture, dropout_generator=self.dropout_generator), dtype)  # type: ignore[arg-type]  # a dict of all kinds
+            for _ in range(pieces)
+        ]
+        for other in networks[1:]:
+            other.share(networks[0])
+        return networks
 
     def train_batch(self, images: Array, labels: NDArray[np.int64], learning_rate: float) -> float:
         """Forward, loss, backward, step. Returns the batch's mean loss before the step."""
-        logits = self.network.forward(images[:, None])
-        loss = self.loss.forward(logits, labels)
-        self.network.backward(self.loss.backward())
+
+        def learn(network: Network, loss: CrossEntropyLoss, piece: Piece) -> float:
+            logits = network.forward(images[piece.rows, None], piece=piece)
+            share = len(logits) / len(labels)
+            mean = loss.forward(logits, labels[piece.rows])
+            network.backward(share * loss.backward())
+            return share * mean
+
+        work = [partial(learn, *each) for each in zip(self.learning, self.losses, strict=True)]
+        losses = in_pieces(len(labels), work, self._executor)
+        for other in self.learning[1 : len(losses)]:
+            self.network.gradients += other.gradients
         if self.gradient_clip:
             clip_gradients(self.network.gradients, self.gradient_clip)
         self.optimizer.step(learning_rate)
         for average in self.averages:
             average.update(self.optimizer.steps)
-        return loss
+        return sum(losses)
 
     def predict(self, images: Array) -> NDArray[np.float32]:
         """Return the probability of each class, float32 (N, 10)."""
-        return np.exp(log_softmax(self.used.forward(images[:, None], training=False))).astype(np.float32)
+
+        def use(network: Network, piece: Piece) -> NDArray[np.float32]:
+            logits = network.forward(images[piece.rows, None], training=False, piece=piece)
+            return np.exp(log_softmax(logits)).astype(np.float32, order="C")
+
+        work = [partial(use, network) for network in self.using]
+        return np.concatenate(in_pieces(len(images), work, self._executor))
 
     def parameter_count(self) -> int:
         """How many numbers training moves."""

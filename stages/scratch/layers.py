@@ -3,8 +3,9 @@
 Every layer maps a batch of N examples to a batch of N outputs. ``grad_output`` is the derivative of the loss L with
 respect to the layer's last output; the layer never changes it, nor its inputs, nor what it has returned before.
 
-Pictures are (N, channels, height, width), as in PyTorch. Convolution leaves them in memory with N innermost, which is
-the fastest order for it, and every other layer keeps the order that it is given.
+Shapes are PyTorch's: vectors (N, features), pictures (N, channels, height, width). In memory, layers that multiply
+matrices leave their outputs with N innermost, the faster order; pooling, normalisation and activations keep the order
+that they are given.
 """
 
 from typing import Any
@@ -12,13 +13,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.scratch.parallel import Piece
+
 Array = NDArray[np.floating[Any]]
 
 
 class Layer:
     """A layer without parameters; those that learn override what concerns them.
 
-    ``training`` says whether the network is learning or being used; a few layers then do different things.
+    ``training`` says whether the network is learning or being used; a few layers then do different things. ``piece`` is
+    the part of the batch that the next inputs are, by itself the whole.
     """
 
     parameters: dict[str, Array]
@@ -28,6 +32,7 @@ class Layer:
     def __init__(self) -> None:
         self.parameters, self.gradients, self.buffers = {}, {}, {}
         self.training = True
+        self.piece = Piece()
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
         """The names and shapes of what the layer learns. The network owns that memory and fills in the arrays."""
@@ -83,10 +88,10 @@ class Linear(Layer):
 
     def forward(self, inputs: Array) -> Array:
         self._inputs = inputs
-        outputs = inputs @ self.parameters["weight"].T
+        outputs = self.parameters["weight"] @ inputs.T
         if self.bias:
-            outputs += self.parameters["bias"]
-        return outputs
+            outputs += self.parameters["bias"][:, None]
+        return outputs.T
 
     def backward_parameters(self, grad_output: Array) -> None:
         """Each example adds its share: ∂L/∂W = Gᵀ X, ∂L/∂b = Σₙ Gₙ, with G = ``grad_output`` (N, out_features)."""
@@ -96,7 +101,7 @@ class Linear(Layer):
 
     def backward_input(self, grad_output: Array) -> Array:
         """Every output carries its gradient back along the weights that made it: ∂L/∂X = G W."""
-        return grad_output @ self.parameters["weight"]
+        return (self.parameters["weight"].T @ grad_output.T).T
 
 
 class Dropout(Layer):
@@ -111,13 +116,18 @@ class Dropout(Layer):
         self.probability, self.generator = probability, generator
 
     def forward(self, inputs: Array) -> Array:
-        self._scale = self.draw(inputs) if self.training else np.ones(1, inputs.dtype)
+        self._scale = np.ones(1, inputs.dtype)
+        if self.training:  # the first piece draws for all, so that their number changes nothing
+            (examples,) = self.piece.total(len(inputs))
+            scale = self.draw((examples, *inputs.shape[1:]), inputs.dtype) if self.piece.index == 0 else None
+            self._scale = self.piece.gather(scale)[0][self.piece.rows]
         return inputs * self._scale
 
-    def draw(self, inputs: Array) -> Array:
+    def draw(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
         """0 for every input that is dropped, 1 / (1 − probability) for the others."""
-        kept = self.generator.random(inputs.shape, np.float32) >= self.probability
-        return kept / inputs.dtype.type(1 - self.probability)
+        kept = self.generator.random(shape, np.float32) >= self.probability
+        scale: Array = kept / dtype.type(1 - self.probability)
+        return scale
 
     def backward_input(self, grad_output: Array) -> Array:
         return grad_output * self._scale

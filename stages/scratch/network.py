@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from stages.scratch.layers import Array, Layer
+from stages.scratch.parallel import Piece
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -27,10 +28,16 @@ class Network:
             layer.reset()
         self._first = next((index for index, layer in enumerate(self.layers) if layer.parameters), 0)
 
-    def forward(self, inputs: Array, training: bool = True) -> Array:
-        """Return the output of the last layer, as it is while ``training`` or in use."""
+    def share(self, other: "Network") -> None:
+        """Take the parameters and buffers of an equal network for one's own. The gradients stay apart."""
+        self.parameters, self.buffers = other.parameters, other.buffers
+        for layer, others in zip(self.layers, other.layers, strict=True):
+            layer.parameters, layer.buffers = others.parameters, others.buffers
+
+    def forward(self, inputs: Array, training: bool = True, piece: Piece | None = None) -> Array:
+        """Return the output of the last layer, as it is while ``training`` or in use, for one piece of a batch."""
         for layer in self.layers:
-            layer.training = training
+            layer.training, layer.piece = training, piece or Piece()
             inputs = layer.forward(inputs)
         return inputs
 

@@ -1,7 +1,5 @@
 """Batch normalisation, which keeps every channel's values at a spread that its parameters choose."""
 
-import math
-
 import numpy as np
 
 from stages.scratch.layers import Array, Layer
@@ -33,15 +31,17 @@ class BatchNorm(Layer):
     def forward(self, inputs: Array) -> Array:
         """Raises ValueError while training on one value a channel, whose spread is unknown."""
         self._axes = (0, *range(2, inputs.ndim))  # all but the channels
-        self._count = math.prod(inputs.shape) // self.channels
         if self.training:
+            self._count, total = self.piece.total(inputs.size // self.channels, inputs.sum(axis=self._axes))
             if self._count == 1:
                 raise ValueError("batch normalisation needs more than one value a channel to learn from")
-            mean = inputs.mean(axis=self._axes)
+            mean = total / self._count
             centred = inputs - self._spread(mean)
-            variance = np.mean(centred * centred, axis=self._axes)
-            self._remember("running_mean", mean)
-            self._remember("running_var", variance * (self._count / (self._count - 1)))
+            (squares,) = self.piece.total(np.sum(centred * centred, axis=self._axes))
+            variance = squares / self._count
+            if self.piece.index == 0:  # the pieces share the running averages
+                self._remember("running_mean", mean)
+                self._remember("running_var", squares / (self._count - 1))
         else:
             variance = self.buffers["running_var"]
             centred = inputs - self._spread(self.buffers["running_mean"])
@@ -69,11 +69,12 @@ class BatchNorm(Layer):
     def backward_input(self, grad_output: Array) -> Array:
         """∂L/∂x = γ / √(σ² + ε) · (G − mean(G) − x̂ mean(G x̂)): μ and σ² move with every x of the batch.
 
-        In use they are constants, and the two means fall away. Both sums stand in ``gradients``.
+        In use they are constants, and the two means fall away. Both sums stand in ``gradients``, for this piece.
         """
         gradient = grad_output.copy(order="K")
         if self.training:
-            gradient -= self._spread(self.gradients["bias"] / self._count)
-            gradient -= self._normalised * self._spread(self.gradients["weight"] / self._count)
+            grad_bias, grad_weight = self.piece.total(self.gradients["bias"], self.gradients["weight"])
+            gradient -= self._spread(grad_bias / self._count)
+            gradient -= self._normalised * self._spread(grad_weight / self._count)
         gradient *= self._spread(self.parameters["weight"] * self._inverse)
         return gradient

@@ -11,7 +11,7 @@ import numpy as np
 
 from stages.scratch.layers import Array
 
-BLOCK = 32 * 1024  # elements
+BLOCK = 64 * 1024  # elements
 
 
 class Optimizer:

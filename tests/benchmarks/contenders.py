@@ -5,12 +5,15 @@ import resource
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from stages.pipeline.checkpoint import Checkpoint
@@ -21,6 +24,7 @@ from stages.pipeline.randomness import Generators, spawn_generators
 from stages.pipeline.training import train
 
 BATCH, STEPS = 64, 300
+Array = NDArray[np.float32]
 
 
 class Task(NamedTuple):
@@ -63,8 +67,9 @@ def make_classifier(name: str, settings: TrainingParameters, generators: Generat
         return TorchClassifier(generator=generators.weights, **settings.classifier_options())
     from stages.scratch.classifier import ScratchClassifier
 
-    threadpool_limits(threads, user_api="blas")
-    return ScratchClassifier(generator=generators.weights, **settings.classifier_options())
+    classifier = ScratchClassifier(generator=generators.weights, **settings.classifier_options(), threads=threads)
+    threadpool_limits(classifier.blas_threads, user_api="blas")
+    return classifier
 
 
 def engine(name: str, task: Task) -> float:
@@ -116,34 +121,54 @@ def scikit_learn(task: Task) -> float:
 
 
 def floor(task: Task) -> float:
-    """The matrix products of a step and nothing else, on NumPy's BLAS: no network can be faster with it."""
-    shapes, side, inputs = [], 28, 1  # (m, k, n) of each product
-    for outputs in task.channels:
-        windows = BATCH * (side - 4) ** 2
-        forward = (outputs, inputs * 25, windows)
-        shapes += products(*forward, first=inputs == 1)
-        side, inputs = (side - 4) // 2, outputs
-    features = inputs * side * side
-    for units in (*task.hidden, 10):
-        shapes += products(units, features, BATCH, first=features == 28 * 28)
-        features = units
-    generator = np.random.default_rng(0)
-    matrices = [
-        (generator.random((m, k), np.float32), generator.random((k, n), np.float32), np.empty((m, n), np.float32))
-        for m, k, n in shapes
-    ]
-    for steps in (20, STEPS):
-        started = time.perf_counter()
-        for _ in range(steps):
-            for left, right, result in matrices:
-                np.matmul(left, right, out=result)
+    """The matrix products of a NumPy step and nothing else, on as many threads and in as many pieces of the batch."""
+    pieces = task.threads if task.channels else 1
+    threadpool_limits(task.threads // pieces, user_api="blas")
+    work = [list(products(task, BATCH // pieces)) for _ in range(pieces)]
+    with ThreadPoolExecutor(pieces) as threads:
+        run = threads.map if pieces > 1 else map
+        for steps in (20, STEPS):
+            started = time.perf_counter()
+            for _ in range(steps):
+                list(run(multiply, work))
     return (time.perf_counter() - started) / STEPS
 
 
-def products(outputs: int, inputs: int, columns: int, first: bool) -> list[tuple[int, int, int]]:
-    """Forward, gradient of the weight and, but for the first layer, gradient of the input."""
-    forward, weight, backward = (outputs, inputs, columns), (outputs, columns, inputs), (inputs, outputs, columns)
-    return [forward, weight] if first else [forward, weight, backward]
+def multiply(pairs: list[tuple[Array, Array, Array]]) -> None:
+    """Each left matrix times its right one."""
+    for left, right, result in pairs:
+        np.matmul(left, right, out=result)
+
+
+def products(task: Task, examples: int) -> Iterator[tuple[Array, Array, Array]]:
+    """The factors of each layer's forward product and gradients, with memory for the result."""
+    side, inputs = 28, 1
+    factors: list[tuple[Array, Array]] = []
+    for outputs in task.channels:
+        factors += convolution_products(outputs, inputs, side, examples)
+        side, inputs = (side - 4) // 2, outputs
+    features = inputs * side * side
+    for units in (*task.hidden, 10):
+        weight, batch, gradient = random(units, features), random(features, examples), random(units, examples)
+        factors += [(weight, batch), (gradient, batch.T)]
+        factors += [(weight.T, gradient)] if features != 28 * 28 else []  # nobody needs that of the pixels
+        features = units
+    for left, right in factors:
+        yield left, right, left @ right
+
+
+def convolution_products(outputs: int, inputs: int, side: int, examples: int) -> list[tuple[Array, Array]]:
+    """Those of a 5x5 convolution, row by row as Conv2d has them."""
+    rows, depth = side - 4, 5 * inputs
+    windows = sliding_window_view(random(side * depth, rows * examples), 5 * depth, axis=0)[::depth].transpose(0, 2, 1)
+    gradient = random(rows, outputs, rows * examples)
+    factors = [(random(outputs, 5 * depth), windows), (windows, gradient.transpose(0, 2, 1))]
+    return factors if inputs == 1 else factors + [(random(depth, outputs), gradient)] * 5
+
+
+def random(*shape: int) -> Array:
+    """Numbers to multiply."""
+    return np.random.default_rng(0).random(shape, np.float32)
 
 
 CONTENDERS: dict[str, Callable[[Task], float]] = {

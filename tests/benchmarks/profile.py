@@ -21,7 +21,7 @@ def print_profile(task: Task) -> None:
 
 
 def profile(task: Task) -> dict[str, float]:
-    """Milliseconds of each layer's passes, of the loss and of the optimizer: medians over 100 steps."""
+    """Milliseconds of each layer's passes, the loss and the optimizer in the first thread: medians over 100 steps."""
     from stages.pipeline.randomness import spawn_generators
     from stages.scratch.classifier import ScratchClassifier
 
@@ -33,7 +33,7 @@ def profile(task: Task) -> dict[str, float]:
         for index, layer in enumerate(classifier.network.layers)
         for name in PASSES
     ]
-    parts += [("loss.forward", classifier.loss, "forward"), ("loss.backward", classifier.loss, "backward")]
+    parts += [(f"loss.{name}", classifier.losses[0], name) for name in ("forward", "backward")]
     for name, owner, method in [*parts, ("optimizer.step", classifier.optimizer, "step")]:
         setattr(owner, method, timed(getattr(owner, method), times[name]))
     digits = random_digits(BATCH)

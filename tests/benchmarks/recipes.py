@@ -32,7 +32,7 @@ class Recipe(NamedTuple):
 SHARED: dict[str, object] = {"batch_norm": True, "augment": True, "ema": 0.999}
 DENSE: dict[str, object] = {"hidden": [512, 256], **SHARED, "epochs": 30}
 CONVOLUTIONAL: dict[str, object] = {"channels": [16, 32], "hidden": [128], **SHARED, "epochs": 15}
-BEST: dict[str, object] = {"channels": [32, 64], "hidden": [256], **SHARED, "epochs": 15}
+BEST: dict[str, object] = {"channels": [32, 64], "hidden": [256], **SHARED, "epochs": 20}
 
 RECIPES = {
     "dense-scratch": Recipe("NumPy, dense, distorted digits", "scratch", {**DENSE, "threads": 2}),
