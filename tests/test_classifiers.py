@@ -63,9 +63,38 @@ def test_shuffled_labels_stay_at_chance(engine: EngineClass, network: dict[str, 
     assert accuracy(generator.permutation(labels)) == pytest.approx(0.1, abs=0.06)  # six standard errors
 
 
-def test_no_step_writes_into_its_batch_and_no_dtype_drifts(engine: EngineClass) -> None:
+def test_no_step_writes_into_its_batch(engine: EngineClass) -> None:
     images, labels = digits(32)
     given = images.copy(), labels.copy()
+    classifier = engine([16], np.random.default_rng(0), channels=[2], batch_norm=True, dropout=0.2)
+    classifier.train_batch(images, labels, 0.01)
+    classifier.predict(images)
+    assert (images == given[0]).all()
+    assert (labels == given[1]).all()
+
+
+@pytest.mark.parametrize("network", NETWORKS, ids=NETWORK_NAMES)
+def test_dropout_draws_from_its_own_seed_while_training_and_not_in_use(
+    engine: EngineClass, network: dict[str, Any]
+) -> None:
+    images, labels = digits(50)
+
+    def losses(seed: int) -> list[float]:
+        classifier = engine(
+            generator=np.random.default_rng(0), dropout_generator=np.random.default_rng(seed), dropout=0.5, **network
+        )
+        before = classifier.predict(images)
+        taken = [classifier.train_batch(images, labels, 0.0) for _ in range(2)]
+        assert (classifier.predict(images) == before).all()
+        return taken
+
+    assert losses(1) == losses(1) != losses(2)
+    assert losses(1)[0] != losses(1)[1]
+
+
+def test_no_dtype_drifts(engine: EngineClass) -> None:
+    """Neither in what is kept nor, in the NumPy engine, where it allocates anew, in what any layer is given."""
+    images, labels = digits(32)
     classifier = engine(
         [16],
         np.random.default_rng(0),
@@ -78,13 +107,27 @@ def test_no_step_writes_into_its_batch_and_no_dtype_drifts(engine: EngineClass) 
         gradient_clip=1.0,
         ema=0.9,
     )
+    passed: list[np.ndarray[Any, Any]] = []
+    if isinstance(classifier, ScratchClassifier):
+        for layer in {*classifier.network.layers, *classifier.used.layers}:
+            for name in ("forward", "backward_parameters", "backward_input"):
+                watch(layer, name, passed)
     for _ in range(3):
-        classifier.train_batch(images, labels, 0.01)
-    assert classifier.predict(images).dtype == np.float32
-    assert (images == given[0]).all()
-    assert (labels == given[1]).all()
-    kinds = {array.dtype for array in classifier.training_state().values() if array.dtype.kind == "f"}
-    assert kinds == {np.dtype(np.float32)}
+        classifier.train_batch(images, labels, np.float64(0.01))
+    passed += [classifier.predict(images), *classifier.training_state().values()]
+    assert {array.dtype for array in passed if array.dtype.kind == "f"} == {np.dtype(np.float32)}
+
+
+def watch(owner: object, name: str, passed: list[np.ndarray[Any, Any]]) -> None:
+    """Keep what a method is given and what it returns."""
+    method = getattr(owner, name)
+
+    def watched(array: np.ndarray[Any, Any]) -> Any:
+        result = method(array)
+        passed.extend([array] if result is None else [array, result])
+        return result
+
+    setattr(owner, name, watched)
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(engine: EngineClass) -> None:

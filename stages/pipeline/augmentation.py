@@ -17,7 +17,8 @@ class Augmentation:
 
     Each pixel of the result is looked up in the digit at a point that is linear in the amounts, so that all points of a
     batch are one matrix product; between pixels, it is interpolated. The bend is that of Simard et al. (2003), a smooth
-    random field, here of ``elastic`` pixels standard deviation. ``background`` is the value outside the digit.
+    random field, here of ``elastic`` pixels standard deviation. The shift comes first, and is turned and scaled with
+    the digit. ``background`` is the value outside the digit.
     """
 
     def __init__(self, parameters: TrainingParameters, background: float) -> None:

@@ -87,7 +87,7 @@ _ERF_RATIO = Chebyshev.interpolate(
 def erf(x: Array) -> Array:
     """The error function of each element, to 13 digits, in the dtype of ``x``."""
     inside = np.clip(x, -_ERF_END, _ERF_END)
-    return (inside * _ERF_RATIO(inside * inside)).astype(x.dtype)
+    return np.where(np.abs(x) < _ERF_END, inside * _ERF_RATIO(inside * inside), np.sign(x)).astype(x.dtype)
 
 
 ACTIVATIONS: dict[str, Callable[[], Layer]] = {

@@ -3,7 +3,6 @@
 import io
 import json
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Self
 
@@ -18,7 +17,7 @@ from stages.scratch.losses import CrossEntropyLoss, log_softmax
 from stages.scratch.network import Network, require_fit
 from stages.scratch.normalization import BatchNorm
 from stages.scratch.optimizers import MovingAverage, clip_gradients, make_optimizer
-from stages.scratch.parallel import Piece, in_pieces
+from stages.scratch.parallel import Piece, Team
 
 SIDE, CLASSES = 28, 10
 KERNEL, POOL = 5, 2
@@ -35,23 +34,23 @@ def build_layers(
     """The layers between pictures (N, 1, 28, 28) and 10 logits.
 
     A block of convolution for each of the ``channels``, then a block for each of the ``hidden`` layers, then the
-    output. Pooling comes before the activation: the same result when that never falls, for a quarter of the work.
-    Batch normalisation has a bias of its own, and takes away any before it.
+    output. Pooling comes before the activation: a quarter of the work, and without batch normalisation the same result
+    when the activation never falls. Batch normalisation has a bias of its own, and takes away any before it.
     """
     layers: list[Layer] = []
     side, inputs = SIDE, 1
     for outputs in channels:
         layers += [Conv2d(inputs, outputs, KERNEL, bias=not batch_norm), MaxPool2d(POOL)]
-        layers += [BatchNorm(outputs)] * batch_norm
+        layers += [BatchNorm(outputs)] if batch_norm else []
         layers += [ACTIVATIONS[activation]()]
         side, inputs = (side - KERNEL + 1) // POOL, outputs
     layers += [Flatten()]
     features = inputs * side * side
     for units in hidden:
         layers += [Linear(features, units, bias=not batch_norm)]
-        layers += [BatchNorm(units)] * batch_norm
+        layers += [BatchNorm(units)] if batch_norm else []
         layers += [ACTIVATIONS[activation]()]
-        layers += [Dropout(dropout, dropout_generator)] * (dropout > 0)
+        layers += [Dropout(dropout, dropout_generator)] if dropout > 0 else []
         features = units
     return [*layers, Linear(features, CLASSES)]
 
@@ -59,9 +58,9 @@ def build_layers(
 class ScratchClassifier:
     """A network between 28 x 28 pixels and 10 classes, with what trains it; biases start at 0.
 
-    Images are (N, 28, 28) and labels (N,); all arithmetic is in ``dtype``. Unknown names raise KeyError. What is used
-    and saved are the weights themselves, or with ``ema`` > 0 their moving average. With convolution, each of the
-    ``threads`` learns from a piece of the batch; dense networks are little but large matrix products, which NumPy's
+    Images are (N, 28, 28) of ``dtype``, in which all arithmetic is, and labels (N,). Unknown names raise KeyError. What
+    is used and saved are the weights themselves, or with ``ema`` > 0 their moving average. With convolution, each of
+    the ``threads`` learns from a piece of the batch; dense networks are little but large matrix products, which NumPy's
     BLAS spreads over the threads that are left to it, ``blas_threads``.
     """
 
@@ -95,7 +94,7 @@ class ScratchClassifier:
         self.dropout_generator = dropout_generator or np.random.default_rng(0)
         pieces = threads if channels else 1
         self.blas_threads = threads // pieces
-        self._executor = ThreadPoolExecutor(pieces - 1) if pieces > 1 else None
+        self._team = Team(pieces)
         self.learning = self._networks(dtype, pieces)
         self.network = self.learning[0]
         for layer in self.network.layers:
@@ -138,7 +137,7 @@ class ScratchClassifier:
             return share * mean
 
         work = [partial(learn, *each) for each in zip(self.learning, self.losses, strict=True)]
-        losses = in_pieces(len(labels), work, self._executor)
+        losses = self._team.in_pieces(len(labels), work)
         for other in self.learning[1 : len(losses)]:
             self.network.gradients += other.gradients
         if self.gradient_clip:
@@ -156,7 +155,7 @@ class ScratchClassifier:
             return np.exp(log_softmax(logits)).astype(np.float32, order="C")
 
         work = [partial(use, network) for network in self.using]
-        return np.concatenate(in_pieces(len(images), work, self._executor))
+        return np.concatenate(self._team.in_pieces(len(images), work))
 
     def parameter_count(self) -> int:
         """How many numbers training moves."""

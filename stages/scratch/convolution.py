@@ -64,7 +64,7 @@ class Conv2d(Layer):
         outputs = np.matmul(self._matrix(), self._windows)
         if self.bias:
             outputs += self.parameters["bias"][:, None]
-        return from_rows(outputs.reshape(-1, self.out_channels, width, count))
+        return from_rows(outputs.reshape(len(outputs), self.out_channels, width, count))
 
     def _matrix(self) -> Array:
         """W as (out_channels, kernel height · in_channels · kernel width)."""

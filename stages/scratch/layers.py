@@ -8,6 +8,7 @@ matrices leave their outputs with N innermost, the faster order; pooling, normal
 that they are given.
 """
 
+import math
 from typing import Any
 
 import numpy as np
@@ -67,7 +68,7 @@ class Flatten(Layer):
 
     def forward(self, inputs: Array) -> Array:
         self._inputs = inputs
-        return inputs.reshape(len(inputs), -1)
+        return inputs.reshape(len(inputs), math.prod(inputs.shape[1:]))
 
     def backward_input(self, grad_output: Array) -> Array:
         gradient = np.empty_like(self._inputs)  # in the order in which its inputs lie in memory

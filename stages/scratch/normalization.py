@@ -36,28 +36,28 @@ class BatchNorm(Layer):
             if self._count == 1:
                 raise ValueError("batch normalisation needs more than one value a channel to learn from")
             mean = total / self._count
-            centred = inputs - self._spread(mean)
+            centred = inputs - self._broadcast(mean)
             (squares,) = self.piece.total(np.sum(centred * centred, axis=self._axes))
             variance = squares / self._count
             if self.piece.index == 0:  # the pieces share the running averages
-                self._remember("running_mean", mean)
-                self._remember("running_var", squares / (self._count - 1))
+                self._update_running("running_mean", mean)
+                self._update_running("running_var", squares / (self._count - 1))
         else:
             variance = self.buffers["running_var"]
-            centred = inputs - self._spread(self.buffers["running_mean"])
+            centred = inputs - self._broadcast(self.buffers["running_mean"])
         self._inverse = 1 / np.sqrt(variance + self.epsilon)
-        centred *= self._spread(self._inverse)
+        centred *= self._broadcast(self._inverse)
         self._normalised = centred
-        outputs = self._normalised * self._spread(self.parameters["weight"])
-        outputs += self._spread(self.parameters["bias"])
+        outputs = self._normalised * self._broadcast(self.parameters["weight"])
+        outputs += self._broadcast(self.parameters["bias"])
         return outputs
 
-    def _remember(self, name: str, value: Array) -> None:
+    def _update_running(self, name: str, value: Array) -> None:
         running = self.buffers[name]
         running *= 1 - self.momentum
         running += self.momentum * value
 
-    def _spread(self, channels: Array) -> Array:
+    def _broadcast(self, channels: Array) -> Array:
         """One number a channel, in the shape that meets the inputs."""
         return channels.reshape(-1, *(1,) * (len(self._axes) - 1))
 
@@ -74,7 +74,7 @@ class BatchNorm(Layer):
         gradient = grad_output.copy(order="K")
         if self.training:
             grad_bias, grad_weight = self.piece.total(self.gradients["bias"], self.gradients["weight"])
-            gradient -= self._spread(grad_bias / self._count)
-            gradient -= self._normalised * self._spread(grad_weight / self._count)
-        gradient *= self._spread(self.parameters["weight"] * self._inverse)
+            gradient -= self._broadcast(grad_bias / self._count)
+            gradient -= self._normalised * self._broadcast(grad_weight / self._count)
+        gradient *= self._broadcast(self.parameters["weight"] * self._inverse)
         return gradient

@@ -172,9 +172,9 @@ class MovingAverage:
             self.average += (1 - self.decay) * (self.values - self.average)
 
 
-def clip_gradients(gradients: Array, largest: float) -> None:
-    """Shorten the whole gradient to the norm ``largest`` where it is longer (Pascanu et al. 2013), as PyTorch does."""
-    factor = largest / (float(np.linalg.norm(gradients)) + 1e-6)
+def clip_gradients(gradients: Array, max_norm: float) -> None:
+    """Shorten the whole gradient to ``max_norm`` where it is longer (Pascanu et al. 2013), as PyTorch does."""
+    factor = max_norm / (float(np.linalg.norm(gradients)) + 1e-6)
     if factor < 1:
         gradients *= factor
 

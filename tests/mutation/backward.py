@@ -17,7 +17,13 @@ from typing import NamedTuple
 from tests.imports import ROOT
 
 LIBRARY = Path("stages/scratch")
-TESTS = {"activations", "convolution", "layers", "losses", "normalization"}  # each has a test file of its name
+TESTS = {  # of each module, the ones that are tried first
+    **{
+        name: f"tests/scratch/test_{name}.py"
+        for name in ("activations", "convolution", "layers", "losses", "normalization")
+    },
+    "network": "tests/test_parity.py",
+}
 MEMORY = ("np.zeros", "np.empty")  # nothing is the same times -1 or 2
 OPPOSITES: dict[type[ast.operator], type[ast.operator]] = {
     ast.Add: ast.Sub,
@@ -63,8 +69,9 @@ def is_killed(mutant: Mutant, folder: Path) -> bool:
     original = (folder / mutant.path).read_text(encoding="utf-8")
     (folder / mutant.path).write_text(mutant.source, encoding="utf-8")
     try:
-        own = f"tests/scratch/test_{mutant.path.stem}.py"
-        return not passes(folder, own) or not passes(folder, "tests/scratch", "tests/test_parity.py")
+        return not passes(folder, TESTS[mutant.path.stem]) or not passes(
+            folder, "tests/scratch", "tests/test_parity.py"
+        )
     finally:
         (folder / mutant.path).write_text(original, encoding="utf-8")
 

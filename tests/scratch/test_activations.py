@@ -25,6 +25,12 @@ def test_where_the_input_is_exactly_0(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
+def test_far_out_on_the_tails(name: str) -> None:
+    inputs = np.array([[-1e8, -1e4, -40.0, -6.0, 6.0, 40.0, 1e4, 1e8]])
+    assert_layer_agrees(ACTIVATIONS[name](), TORCH_ACTIVATIONS[name](), inputs, 1)
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
 def test_inputs_of_ten_thousand_stay_finite_in_float32(name: str) -> None:
     layer, inputs = ACTIVATIONS[name](), np.array([[-1e4, 0, 1e4]], np.float32)
     assert np.isfinite(layer.forward(inputs)).all()

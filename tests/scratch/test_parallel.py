@@ -1,13 +1,17 @@
 """Threads that share a batch learn what one thread learns, for any size of it, and never wait for a failed one."""
 
-from concurrent.futures import ThreadPoolExecutor
+import gc
+import random
+import signal
+import threading
+import time
 from typing import Any
 
 import numpy as np
 import pytest
 
 from stages.scratch.classifier import ScratchClassifier
-from stages.scratch.parallel import Piece, in_pieces
+from stages.scratch.parallel import MissingPieceError, Piece, Team
 
 ALL_OPTIONS: dict[str, Any] = {
     "channels": [3, 4],
@@ -22,7 +26,8 @@ ALL_OPTIONS: dict[str, Any] = {
 }
 
 
-def trained(threads: int, batch: int) -> ScratchClassifier:
+def trained(threads: int, largest: int) -> ScratchClassifier:
+    """After batches that become smaller, so that pieces are without work which have had some."""
     classifier = ScratchClassifier(
         generator=np.random.default_rng(1),
         dropout_generator=np.random.default_rng(2),
@@ -31,17 +36,17 @@ def trained(threads: int, batch: int) -> ScratchClassifier:
         **ALL_OPTIONS,
     )
     generator = np.random.default_rng(3)
-    for _ in range(5):
+    for batch in (largest, largest, largest - 1, 2, largest):
         classifier.train_batch(generator.normal(size=(batch, 28, 28)), generator.integers(10, size=batch), 0.01)
     return classifier
 
 
-@pytest.mark.parametrize("batch", [2, 16, 17])
+@pytest.mark.parametrize("largest", [3, 16, 17])
 @pytest.mark.parametrize("threads", [2, 3])
-def test_any_number_of_threads_learns_the_same(threads: int, batch: int) -> None:
+def test_any_number_of_threads_learns_the_same(threads: int, largest: int) -> None:
     """Also where a batch has fewer digits than there are threads; only the order of sums differs."""
     images = np.random.default_rng(4).normal(size=(50, 28, 28))
-    alone, together = trained(1, batch), trained(threads, batch)
+    alone, together = trained(1, largest), trained(threads, largest)
     for name, array in alone.training_state().items():
         other = together.training_state()[name]
         if array.dtype.kind == "f":
@@ -61,8 +66,7 @@ def test_many_exchanges_never_mix() -> None:
     def exchange(piece: Piece) -> bool:
         return all(piece.gather((number, piece.index)) == [(number, 0), (number, 1)] for number in range(10_000))
 
-    with ThreadPoolExecutor(1) as threads:
-        assert in_pieces(8, [exchange, exchange], threads) == [True, True]
+    assert Team(2).in_pieces(8, [exchange, exchange]) == [True, True]
 
 
 @pytest.mark.parametrize("failing", [0, 1, 2])
@@ -72,32 +76,70 @@ def test_where_one_piece_fails_the_others_do_not_wait(failing: int) -> None:
             raise ZeroDivisionError
         piece.gather(None)
 
-    with ThreadPoolExecutor(2) as threads:
-        with pytest.raises(ZeroDivisionError):
-            in_pieces(8, [work] * 3, threads)
-        assert in_pieces(8, [lambda piece: piece.index] * 3, threads) == [0, 1, 2]
+    team = Team(3)
+    with pytest.raises(ZeroDivisionError):
+        team.in_pieces(8, [work] * 3)
+    assert team.in_pieces(8, [lambda piece: piece.index] * 3) == [0, 1, 2]
 
 
-class Exhausted(ThreadPoolExecutor):
-    """Takes one piece of work and no second one, as a machine without memory for another thread."""
-
-    def submit(self, *arguments: Any, **options: Any) -> Any:
-        if self._threads:
-            raise RuntimeError("can't start new thread")
-        return super().submit(*arguments, **options)
+@pytest.mark.parametrize("ready", [0, 1])
+def test_where_one_piece_exchanges_less_than_the_others_all_fail(ready: int) -> None:
+    with pytest.raises(MissingPieceError):
+        Team(2).in_pieces(8, [lambda piece: piece.index == ready or piece.gather(None)] * 2)
 
 
-def test_where_a_thread_cannot_be_had_those_that_work_do_not_wait() -> None:
-    with Exhausted(2) as threads, pytest.raises(RuntimeError, match="can't start new thread"):
-        in_pieces(8, [lambda piece: piece.gather(None)] * 3, threads)
+def test_an_interruption_at_any_moment_leaves_nobody_waiting() -> None:
+    """A thousand of them, as Ctrl-C sends them, at random moments of many short exchanges."""
+    team, ended = Team(3), 0
+
+    def exchange(piece: Piece) -> None:
+        for number in range(50):
+            piece.gather(number)
+
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    try:
+        for _ in range(1000):
+            try:
+                signal.setitimer(signal.ITIMER_REAL, random.uniform(0.0001, 0.003))
+                while True:
+                    team.in_pieces(8, [exchange] * 3)
+            except KeyboardInterrupt:
+                ended += 1
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert ended == 1000
+    assert team.in_pieces(8, [lambda piece: piece.index] * 3) == [0, 1, 2]
+
+
+def test_a_layer_can_be_used_alone_but_not_as_a_piece_whose_batch_is_over() -> None:
+    classifier = trained(2, 16)
+    normalisation = classifier.network.layers[2]
+    with pytest.raises(MissingPieceError):
+        normalisation.forward(np.ones((4, 3, 5, 5)))
+    normalisation.piece = Piece()
+    assert normalisation.forward(np.ones((4, 3, 5, 5))).shape == (4, 3, 5, 5)
+
+
+def test_its_threads_end_with_a_classifier() -> None:
+    before = threading.active_count()
+    classifier = trained(3, 16)
+    assert threading.active_count() == before + 2
+    del classifier
+    gc.collect()
+    for _ in range(100):
+        if threading.active_count() == before:
+            break
+        time.sleep(0.1)
+    assert threading.active_count() == before
 
 
 def test_overflow_is_what_the_caller_makes_of_it() -> None:
     def overflow(piece: Piece) -> None:
         np.full(1000, 1e308) * (10.0 + piece.index)
 
-    with ThreadPoolExecutor(1) as threads:
-        with np.errstate(over="ignore"):
-            in_pieces(8, [overflow, overflow], threads)
-        with np.errstate(over="raise"), pytest.raises(FloatingPointError):
-            in_pieces(8, [id, overflow], threads)
+    team = Team(2)
+    with np.errstate(over="ignore"):
+        team.in_pieces(8, [overflow, overflow])
+    with np.errstate(over="raise"), pytest.raises(FloatingPointError):
+        team.in_pieces(8, [id, overflow])
