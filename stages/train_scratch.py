@@ -31,7 +31,7 @@ def main() -> None:
         **settings.classifier_options(),
         threads=settings.threads,
     )
-    checkpoint = Checkpoint(CHECKPOINT, settings, training, generators)
+    checkpoint = Checkpoint(CHECKPOINT, settings, (training, validation), generators)
     with threadpool_limits(classifier.blas_threads, user_api="blas"):
         timing = train(classifier, training, validation, settings, generators, HISTORY, checkpoint)
     write_bytes(MODEL, classifier.to_bytes())

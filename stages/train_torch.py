@@ -33,7 +33,7 @@ def main() -> None:
         **settings.classifier_options(),
         device=device,
     )
-    checkpoint = Checkpoint(CHECKPOINT, settings, training, generators)
+    checkpoint = Checkpoint(CHECKPOINT, settings, (training, validation), generators)
     timing = train(classifier, training, validation, settings, generators, HISTORY, checkpoint)
     write_bytes(MODEL, classifier.to_bytes())
     checkpoint.remove()

@@ -80,8 +80,8 @@ def test_other_parameters_another_seed_and_damage_start_anew(project: Project) -
     project.set({"train_scratch.epochs": "12", "train_scratch.resume": "true"})
     checkpoint = project.folder / "models/scratch/.checkpoint.npz"
     for change, message in (
-        ({"train_scratch.learning_rate": "0.002"}, "it is of other parameters, or of other digits"),
-        ({"seed": "2"}, "it is of other parameters, or of other digits"),
+        ({"train_scratch.learning_rate": "0.002"}, "it is of other parameters, of other digits or of other code"),
+        ({"seed": "2"}, "it is of other parameters, of other digits or of other code"),
         ({}, "cannot be resumed"),
     ):
         interrupt_after(project, 2, *command)

@@ -3,7 +3,7 @@
 import io
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,9 @@ from stages.pipeline.dataset import Split
 from stages.pipeline.files import write_bytes
 from stages.pipeline.params import TrainingParameters
 from stages.pipeline.randomness import Generators
+from stages.pipeline.stage import PipelineError
 
+STAGES = Path(__file__).parents[1]
 State = dict[str, np.ndarray[Any, Any]]
 
 
@@ -30,13 +32,20 @@ class Progress:
 
 
 class Checkpoint:
-    """A file that holds the progress of one training: these parameters on these digits. Others' it leaves alone."""
+    """A file that holds the progress of one training: this code with these parameters on these digits.
 
-    def __init__(self, path: Path, parameters: TrainingParameters, training: Split, generators: Generators) -> None:
+    What another training left there is not loaded, and is overwritten after the first epoch.
+    """
+
+    def __init__(
+        self, path: Path, parameters: TrainingParameters, splits: Sequence[Split], generators: Generators
+    ) -> None:
         self.path, self.generators = path, generators
         settings = parameters.model_dump(exclude={"resume"})
-        digits = [zlib.crc32(array.tobytes()) for array in training]
-        self._training = json.dumps([settings, digits, self._states()])  # and the seed, which the generators began with
+        digits = [zlib.crc32(array.tobytes()) for split in splits for array in split]
+        code = [zlib.crc32(path.read_bytes()) for path in sorted(STAGES.rglob("*.py"))]
+        # The states are the seed: the generators have not drawn yet.
+        self._training = json.dumps([settings, digits, code, self._states()])
 
     def _states(self) -> list[Mapping[str, Any]]:
         return [generator.bit_generator.state for generator in self.generators]
@@ -56,22 +65,31 @@ class Checkpoint:
         write_bytes(self.path, buffer.getvalue())
 
     def load(self, classifier: Classifier) -> Progress:
-        """Bring the classifier and the generators back to where they were; without a file, leave all at the start."""
+        """Bring the classifier and the generators back to where they were; without a file, leave all at the start.
+
+        Raises PipelineError when it is this training's and yet does not fit, as on another device.
+        """
         try:
             with np.load(io.BytesIO(self.path.read_bytes()), allow_pickle=False) as file:
                 state = dict(file)
             about = json.loads(str(state.pop("about")))
             if about["training"] != self._training:
-                raise ValueError("it is of other parameters, or of other digits")
+                raise ValueError("it is of other parameters, of other digits or of other code")
+        except FileNotFoundError:
+            print("no interrupted training to resume: it starts with the first epoch", flush=True)
+            return Progress()
+        except Exception as error:  # damaged bytes can fail anywhere in the reading
+            print(f"{self.path}: cannot be resumed, {error}; training starts with the first epoch", flush=True)
+            return Progress()
+        try:
             classifier.load_training_state(_renamed(state, "classifier."))
             for generator, saved in zip(self.generators, about["generators"], strict=True):
                 generator.bit_generator.state = saved
             return Progress(about["history"], _renamed(state, "best."), *about["seconds"])
-        except FileNotFoundError:
-            print("no interrupted training to resume: it starts with the first epoch", flush=True)
-        except Exception as error:  # damaged bytes can fail anywhere in the reading
-            print(f"{self.path}: cannot be resumed, {error}; training starts with the first epoch", flush=True)
-        return Progress()
+        except Exception as error:  # half of it may be loaded: no training can start from that
+            raise PipelineError(
+                f"{self.path}: does not fit, {error!r}; resume on the device where it was written, or remove it"
+            ) from None
 
     def remove(self) -> None:
         """Forget the progress, once the model is safe."""

@@ -57,6 +57,8 @@ def train(
     _require_batches_to_normalise(training, parameters)
     progress = checkpoint.load(classifier) if parameters.resume else Progress()
     epochs = [Epoch(int(number), *measured) for number, *measured in progress.history]
+    if epochs:  # the file may be another run's by now
+        write_csv(history, Epoch._fields, epochs)
     schedule = make_schedule(parameters, _steps(training, parameters))
     augment = Augmentation(parameters, float(training.images.min())) if parameters.augment else None
     sample = _evenly_spaced(training, len(validation.labels))
@@ -95,7 +97,11 @@ def _out_of_patience(epochs: Sequence[Epoch], patience: int) -> bool:
 
 
 def _require_batches_to_normalise(training: Split, parameters: TrainingParameters) -> None:
-    if parameters.batch_norm and 1 in (parameters.batch_size, len(training.labels) % parameters.batch_size):
+    if (
+        parameters.batch_norm
+        and parameters.hidden
+        and 1 in (parameters.batch_size, len(training.labels) % parameters.batch_size)
+    ):
         raise PipelineError(
             f"batch_norm cannot learn from a batch of one digit, and batch_size {parameters.batch_size} leaves one of "
             f"{len(training.labels)}: choose another batch_size"

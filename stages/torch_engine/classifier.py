@@ -180,7 +180,7 @@ class TorchClassifier:
         """Return copies of all that training moves, so that it can go on from here: weights, optimizer, generator."""
         return {name: tensor.cpu().numpy().copy() for name, tensor in self._moving().items()} | {
             "generator": torch.get_rng_state().numpy(),
-            **({"generator.cuda": torch.cuda.get_rng_state().numpy()} if self.device.type == "cuda" else {}),
+            **({} if self.device.type == "cpu" else {"generator.device": self._backend().get_rng_state().numpy()}),
         }
 
     def load_training_state(self, state: Mapping[str, np.ndarray[Any, Any]]) -> None:
@@ -193,8 +193,12 @@ class TorchClassifier:
         for name, tensor in self._moving().items():
             tensor.copy_(torch.from_numpy(state[name]))
         torch.set_rng_state(torch.from_numpy(state["generator"]))
-        if self.device.type == "cuda":
-            torch.cuda.set_rng_state(torch.from_numpy(state["generator.cuda"]))
+        if self.device.type != "cpu":
+            self._backend().set_rng_state(torch.from_numpy(state["generator.device"]))
+
+    def _backend(self) -> Any:
+        """torch.cuda or torch.mps."""
+        return torch.get_device_module(self.device)
 
     def _moving(self) -> dict[str, torch.Tensor]:
         moving = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}

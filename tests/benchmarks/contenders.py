@@ -80,7 +80,7 @@ def engine(name: str, task: Task) -> float:
         history = Path(folder, "history.csv")
         for steps in (20, STEPS):  # the first few pay for what comes once
             digits = random_digits(steps * BATCH)
-            checkpoint = Checkpoint(Path(folder, "checkpoint.npz"), settings, digits, generators)
+            checkpoint = Checkpoint(Path(folder, "checkpoint.npz"), settings, [digits], generators)
             timing = train(classifier, digits, random_digits(BATCH), settings, generators, history, checkpoint)
     return BATCH / timing.images_per_second
 

@@ -77,7 +77,7 @@ def settings(**changes: Any) -> TrainingParameters:
 
 def run(classifier: Recorder, history: Path, seed: int = 0, **changes: Any) -> None:
     parameters, training, generators = settings(**changes), numbered_digits(20), spawn_generators(seed)
-    checkpoint = Checkpoint(history.with_name("checkpoint.npz"), parameters, training, generators)
+    checkpoint = Checkpoint(history.with_name("checkpoint.npz"), parameters, [training], generators)
     train(classifier, training, numbered_digits(10), parameters, generators, history, checkpoint)
 
 
