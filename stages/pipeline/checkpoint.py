@@ -44,7 +44,7 @@ class Checkpoint:
         settings = parameters.model_dump(exclude={"resume"})
         digits = [zlib.crc32(array.tobytes()) for split in splits for array in split]
         code = [zlib.crc32(path.read_bytes()) for path in sorted(STAGES.rglob("*.py"))]
-        # The states are the seed: the generators have not drawn yet.
+        # Before the first epoch, the generators' states stand for the seed.
         self._training = json.dumps([settings, digits, code, self._states()])
 
     def _states(self) -> list[Mapping[str, Any]]:
