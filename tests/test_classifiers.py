@@ -149,6 +149,16 @@ def test_a_saved_classifier_predicts_the_same(engine: EngineClass) -> None:
     assert (engine.from_bytes(classifier.to_bytes()).predict(images) == probabilities).all()
 
 
+@pytest.mark.parametrize("network", NETWORKS, ids=NETWORK_NAMES)
+def test_any_number_of_digits_in_any_order_of_memory_is_predicted(engine: EngineClass, network: dict[str, Any]) -> None:
+    images, _ = digits(7)
+    classifier = engine(generator=np.random.default_rng(0), **network)
+    probabilities = classifier.predict(images)
+    assert classifier.predict(images[:0]).shape == (0, 10)
+    np.testing.assert_allclose(classifier.predict(images[3:4]), probabilities[3:4], rtol=1e-5)
+    np.testing.assert_allclose(classifier.predict(images[::-1]), probabilities[::-1], rtol=1e-5)
+
+
 def test_a_state_dict_is_a_copy(engine: EngineClass) -> None:
     images, labels = digits(50)
     classifier = engine([16], np.random.default_rng(0))

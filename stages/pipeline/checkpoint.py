@@ -43,7 +43,7 @@ class Checkpoint:
         self.path, self.generators = path, generators
         settings = parameters.model_dump(exclude={"resume"})
         digits = [zlib.crc32(array.tobytes()) for split in splits for array in split]
-        code = [zlib.crc32(path.read_bytes()) for path in sorted(STAGES.rglob("*.py"))]
+        code = [zlib.crc32(module.read_bytes()) for module in sorted(STAGES.rglob("*.py"))]
         # Before the first epoch, the generators' states stand for the seed.
         self._training = json.dumps([settings, digits, code, self._states()])
 

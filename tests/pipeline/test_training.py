@@ -158,3 +158,21 @@ def test_a_lone_digit_cannot_be_normalised_and_that_is_said_before_training(tmp_
     with pytest.raises(PipelineError, match="batch_norm cannot learn from a batch of one digit"):
         run(classifier, tmp_path / "history.csv", epochs=1, batch_norm=True, batch_size=batch_size)
     assert not classifier.seen
+
+
+def test_a_lone_digit_does_no_harm_without_hidden_layers(tmp_path: Path) -> None:
+    """A convolution's channel has many pixels of it."""
+    classifier = Recorder([5])
+    run(classifier, tmp_path / "history.csv", epochs=1, batch_norm=True, hidden=[], channels=[2], batch_size=19)
+    assert len(classifier.seen) == 2
+
+
+def test_the_history_is_there_again_when_all_epochs_were_done_before_the_interruption(tmp_path: Path) -> None:
+    history = tmp_path / "history.csv"
+    run(Recorder([3, 9]), history, epochs=2)
+    done = history.read_bytes()
+    history.write_text("another run's", encoding="utf-8")
+    resumed = Recorder([3, 9])
+    run(resumed, history, epochs=2, resume=True)
+    assert not resumed.seen
+    assert history.read_bytes() == done
