@@ -20,7 +20,7 @@ all: .venv/installed
 	dvc metrics show
 
 plots: .venv/installed
-	@python -m stages.tools.page $(REVISIONS)
+	@python -m stages.tools.report $(REVISIONS)
 
 # DVC runs it in a folder of its own: with what has changed in tracked files, and with new files where they are named.
 NEW_FILES = $(shell git ls-files --others --exclude-standard)

@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from stages.evaluation.statistics import difference_interval, mcnemar_p, rounded
 from stages.pipeline.classifier import Labels, Probabilities
-from stages.pipeline.dataset import load_labels, load_predictions
 from stages.pipeline.files import write_json
+from stages.pipeline.splits import load_labels, load_predictions
 from stages.pipeline.stage import run
-from stages.pipeline.statistics import accuracy, cross_entropy, difference_interval, mcnemar_p, rounded
+from stages.training.metrics import accuracy, cross_entropy
 
 
 def main() -> None:

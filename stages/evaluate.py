@@ -9,8 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from stages.pipeline.classifier import CLASSES, Classifier, Labels, Probabilities, predict_in_batches
-from stages.pipeline.confusion import (
+from stages.evaluation.confusion import (
     CONFUSION_COLUMNS,
     SCORE_COLUMNS,
     Counts,
@@ -20,17 +19,12 @@ from stages.pipeline.confusion import (
     most_frequent_confusions,
     recall_of_classes,
 )
-from stages.pipeline.dataset import load_split
+from stages.evaluation.statistics import calibration_error, rounded, rounded_number, wilson_interval
+from stages.pipeline.classifier import CLASSES, Classifier, Labels, Probabilities, predict_in_batches
 from stages.pipeline.files import write_csv, write_json, write_npy
+from stages.pipeline.splits import load_split
 from stages.pipeline.stage import PipelineError, run
-from stages.pipeline.statistics import (
-    accuracy,
-    calibration_error,
-    cross_entropy,
-    rounded,
-    rounded_number,
-    wilson_interval,
-)
+from stages.training.metrics import accuracy, cross_entropy
 
 DATASET = Path("data/raw/dataset.json")
 
@@ -44,14 +38,14 @@ class Engine(NamedTuple):
 
 def read_torch(content: bytes) -> Classifier:
     """Read the PyTorch model. Imported here alone, because PyTorch takes seconds to load."""
-    from stages.torch_engine.classifier import TorchClassifier
+    from stages.engines.torch_engine import TorchClassifier
 
     return TorchClassifier.from_bytes(content)
 
 
 def read_scratch(content: bytes) -> Classifier:
     """Read the NumPy model."""
-    from stages.scratch.classifier import ScratchClassifier
+    from stages.engines.scratch_engine import ScratchClassifier
 
     return ScratchClassifier.from_bytes(content)
 

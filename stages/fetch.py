@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from itertools import takewhile
 from pathlib import Path
 
+from stages.data import directory, package_index, synthetic, torchvision_mirrors
+from stages.data.raw_files import Expected, RawFiles, expected_files, sha256, verify
 from stages.pipeline.files import write_json
 from stages.pipeline.params import FetchParameters, Source, load_parameters
 from stages.pipeline.stage import PipelineError, run
-from stages.sources import directory, package_index, synthetic, torchvision_mirrors
-from stages.sources.raw_files import Expected, RawFiles, expected_files, sha256, verify
 
 RAW = Path("data/raw")
 

@@ -8,13 +8,13 @@ from matplotlib import style
 from matplotlib.figure import Figure
 
 from stages.evaluate import ENGINES, load_classifier
-from stages.pictures import accuracy_by_class, confusion, curves, mistakes, reliability, weights
-from stages.pictures.style import STYLE, to_png
-from stages.pipeline.confusion import confusion_counts
-from stages.pipeline.dataset import PROCESSED, load_predictions, load_split
+from stages.evaluation.confusion import confusion_counts
+from stages.evaluation.figures import accuracy_by_class, confusion, curves, mistakes, reliability, weights
+from stages.evaluation.figures.style import STYLE, to_png
 from stages.pipeline.files import write_bytes
+from stages.pipeline.splits import PROCESSED, load_predictions, load_split
 from stages.pipeline.stage import PipelineError, run
-from stages.pipeline.training import Epoch
+from stages.training.loop import Epoch
 
 IMAGES = Path("plots/images")
 

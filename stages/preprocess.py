@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.data.idx import Bytes, read_digits
 from stages.pipeline.classifier import CLASSES
-from stages.pipeline.dataset import PROCESSED
 from stages.pipeline.files import write_json, write_npy
-from stages.pipeline.idx import Bytes, read_digits
 from stages.pipeline.params import load_parameters
-from stages.pipeline.randomness import spawn_generators
+from stages.pipeline.rng import spawn_generators
+from stages.pipeline.splits import PROCESSED
 from stages.pipeline.stage import PipelineError, run
 
 RAW = Path("data/raw")

@@ -4,14 +4,14 @@ from pathlib import Path
 
 from threadpoolctl import threadpool_limits
 
-from stages.pipeline.checkpoint import Checkpoint
-from stages.pipeline.dataset import load_split
+from stages.engines.scratch_engine import ScratchClassifier
 from stages.pipeline.files import write_bytes, write_json
 from stages.pipeline.params import load_parameters
-from stages.pipeline.randomness import spawn_generators
+from stages.pipeline.rng import spawn_generators
+from stages.pipeline.splits import load_split
 from stages.pipeline.stage import run
-from stages.pipeline.training import train
-from stages.scratch.classifier import ScratchClassifier
+from stages.training.checkpoint import Checkpoint
+from stages.training.loop import train
 
 MODEL = Path("models/scratch/model.npz")
 CHECKPOINT = Path("models/scratch/.checkpoint.npz")

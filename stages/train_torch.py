@@ -4,14 +4,14 @@ from pathlib import Path
 
 import torch
 
-from stages.pipeline.checkpoint import Checkpoint
-from stages.pipeline.dataset import load_split
+from stages.engines.torch_engine import TorchClassifier
 from stages.pipeline.files import write_bytes, write_json
 from stages.pipeline.params import load_parameters
-from stages.pipeline.randomness import spawn_generators
+from stages.pipeline.rng import spawn_generators
+from stages.pipeline.splits import load_split
 from stages.pipeline.stage import PipelineError, run
-from stages.pipeline.training import train
-from stages.torch_engine.classifier import TorchClassifier
+from stages.training.checkpoint import Checkpoint
+from stages.training.loop import train
 
 MODEL = Path("models/torch/mnist_model.pth")
 CHECKPOINT = Path("models/torch/.checkpoint.npz")

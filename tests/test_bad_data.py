@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 import torch
 
-from stages.pipeline.idx import TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS
-from stages.scratch.classifier import ScratchClassifier
-from stages.torch_engine.classifier import TorchClassifier
+from stages.data.idx import TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS
+from stages.engines.scratch_engine import ScratchClassifier
+from stages.engines.torch_engine import TorchClassifier
 from tests.imports import ROOT
 from tests.project import SMALL, Project
 

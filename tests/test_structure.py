@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import yaml
 
+from stages.engines.scratch_engine import ScratchClassifier
 from stages.pipeline.files import write_bytes
-from stages.scratch.classifier import ScratchClassifier
 from tests.imports import ROOT, imported, loaded, path_of
 
 FILES = sorted(path.relative_to(ROOT) for path in (ROOT / "stages").rglob("*.py"))
@@ -45,9 +45,9 @@ def test_arrows_run_from_stages_to_engines_to_pipeline(path: Path) -> None:
     modules = {module for module in imported(path) if module.startswith("stages.") and path_of(module)}
     shared = {
         "pipeline": ("stages.pipeline",),
-        "sources": ("stages.pipeline", "stages.sources"),
-        "pictures": ("stages.pipeline", "stages.pictures"),
-        "scratch": ("stages.scratch",),
+        "sources": ("stages.pipeline", "stages.data"),
+        "pictures": ("stages.pipeline", "stages.evaluation.figures"),
+        "scratch": ("stages.engines.scratch",),
         "tools": ("stages.",),
     }
     engine = (f"stages.{path.parts[1]}", "stages.pipeline") if len(path.parts) > 2 else ("stages.",)

@@ -8,11 +8,11 @@ import time
 import numpy as np
 
 from stages.pipeline.classifier import Classifier, predict_in_batches
-from stages.pipeline.dataset import Split, load_split, shuffled_batches
 from stages.pipeline.params import TrainingParameters, load_parameters
-from stages.pipeline.randomness import spawn_generators
-from stages.pipeline.schedules import make_schedule
-from stages.pipeline.statistics import accuracy
+from stages.pipeline.rng import spawn_generators
+from stages.pipeline.splits import Split, load_split, shuffled_batches
+from stages.training.metrics import accuracy
+from stages.training.schedules import make_schedule
 from tests.benchmarks.contenders import make_classifier
 
 THREADS, EVERY = 2, 50  # steps between two looks at the test digits, for which the clock stops

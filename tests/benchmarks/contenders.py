@@ -16,12 +16,12 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from stages.pipeline.checkpoint import Checkpoint
 from stages.pipeline.classifier import Classifier
-from stages.pipeline.dataset import Split
 from stages.pipeline.params import TrainingParameters, load_parameters
-from stages.pipeline.randomness import Generators, spawn_generators
-from stages.pipeline.training import train
+from stages.pipeline.rng import Generators, spawn_generators
+from stages.pipeline.splits import Split
+from stages.training.checkpoint import Checkpoint
+from stages.training.loop import train
 
 BATCH, STEPS = 64, 300
 Array = NDArray[np.float32]
@@ -61,11 +61,11 @@ def make_classifier(name: str, settings: TrainingParameters, generators: Generat
     if name == "torch":
         import torch
 
-        from stages.torch_engine.classifier import TorchClassifier
+        from stages.engines.torch_engine import TorchClassifier
 
         torch.set_num_threads(threads)
         return TorchClassifier(generator=generators.weights, **settings.classifier_options())
-    from stages.scratch.classifier import ScratchClassifier
+    from stages.engines.scratch_engine import ScratchClassifier
 
     classifier = ScratchClassifier(generator=generators.weights, **settings.classifier_options(), threads=threads)
     threadpool_limits(classifier.blas_threads, user_api="blas")
@@ -90,7 +90,7 @@ def tutorial(task: Task) -> float:
     import torch
     from torch.utils.data import DataLoader, TensorDataset
 
-    from stages.torch_engine.classifier import build_network
+    from stages.engines.torch_engine import build_network
 
     torch.set_num_threads(task.threads)
     network = build_network(task.channels, task.hidden, "relu", batch_norm=False, dropout=0.0)

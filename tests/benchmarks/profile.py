@@ -22,8 +22,8 @@ def print_profile(task: Task) -> None:
 
 def profile(task: Task) -> dict[str, float]:
     """Milliseconds of each layer's passes, the loss and the optimizer in the first thread: medians over 100 steps."""
-    from stages.pipeline.randomness import spawn_generators
-    from stages.scratch.classifier import ScratchClassifier
+    from stages.engines.scratch_engine import ScratchClassifier
+    from stages.pipeline.rng import spawn_generators
 
     classifier = make_classifier("scratch", settings_for(task), spawn_generators(0), task.threads)
     assert isinstance(classifier, ScratchClassifier)

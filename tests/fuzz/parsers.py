@@ -17,15 +17,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from stages.pipeline.dataset import load_predictions, load_split
+from stages.data import directory, package_index
+from stages.data.idx import decode_images, decode_labels
+from stages.engines.scratch_engine import ScratchClassifier
+from stages.engines.torch_engine import TorchClassifier
 from stages.pipeline.files import write_npy
-from stages.pipeline.idx import decode_images, decode_labels
 from stages.pipeline.params import load_parameters
+from stages.pipeline.splits import load_predictions, load_split
 from stages.pipeline.stage import PipelineError
-from stages.scratch.classifier import ScratchClassifier
-from stages.sources import directory, package_index
-from stages.torch_engine.classifier import TorchClassifier
-from tests.faulty_server import EXPECTED, FILES, parameters, wheel
+from tests.data.faulty_server import EXPECTED, FILES, parameters, wheel
 
 MEMORY = 2 * 2**30  # bytes that parsing may take: one that trusts a declared size runs out
 CRASH = Path("fuzz-crash.bin")

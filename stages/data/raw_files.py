@@ -1,0 +1,67 @@
+"""The four raw files: their names, what they must hold, and the check that every source's files pass."""
+
+import hashlib
+import textwrap
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from stages.data.idx import TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS, decode_images, decode_labels
+from stages.pipeline.stage import PipelineError
+
+RawFiles = dict[str, bytes]  # name -> uncompressed content
+
+MNIST_SHA256 = {
+    TRAIN_IMAGES: "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+    TRAIN_LABELS: "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+    TEST_IMAGES: "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+    TEST_LABELS: "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+}
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What the raw files must be: the number of digits, and each file's SHA-256 where it is known."""
+
+    train_size: int = 60_000
+    test_size: int = 10_000
+    sha256: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The bytes of each file: header and contents."""
+        return {
+            TRAIN_IMAGES: 16 + 28 * 28 * self.train_size,
+            TRAIN_LABELS: 8 + self.train_size,
+            TEST_IMAGES: 16 + 28 * 28 * self.test_size,
+            TEST_LABELS: 8 + self.test_size,
+        }
+
+
+def expected_files(dataset: str) -> Expected:
+    """What the files of ``dataset`` must be; only MNIST's digests are known."""
+    return Expected(sha256=MNIST_SHA256 if dataset == "MNIST" else {})
+
+
+def verify(files: RawFiles, expected: Expected) -> None:
+    """Raise PipelineError, with the file's name, unless ``files`` are what is expected."""
+    for name, size in expected.sizes.items():
+        content = files[name]
+        if len(content) != size:
+            found = f"{len(content)} found" if len(content) < size else "more found"
+            raise PipelineError(f"{name}: {size} bytes expected, {found}")
+        if name in expected.sha256 and (digest := sha256(content)) != expected.sha256[name]:
+            raise PipelineError(f"{name}: SHA-256 {expected.sha256[name][:12]}... expected, {digest[:12]}... found")
+        try:
+            (decode_labels if "labels" in name else decode_images)(content)
+        except ValueError as error:
+            raise PipelineError(f"{name}: {error}") from None
+
+
+def sha256(content: bytes) -> str:
+    """The SHA-256 of ``content`` in hexadecimal."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def one_line(error: Exception) -> str:
+    """What a library's exception says, short enough to stand in a list of reasons."""
+    return textwrap.shorten(str(error), 200, placeholder=" ...") or type(error).__name__

@@ -1,0 +1,149 @@
+"""Threads that share a batch learn what one thread learns, for any size of it, and never wait for a failed one."""
+
+import gc
+import random
+import signal
+import threading
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+
+from stages.engines.scratch.parallel import MissingPieceError, Piece, Team
+from stages.engines.scratch_engine import ScratchClassifier
+
+ALL_OPTIONS: dict[str, Any] = {
+    "channels": [3, 4],
+    "hidden": [12],
+    "batch_norm": True,
+    "dropout": 0.3,
+    "label_smoothing": 0.1,
+    "optimizer": "adamw",
+    "weight_decay": 0.1,
+    "gradient_clip": 1.0,
+    "ema": 0.9,
+}
+
+
+def trained(threads: int, largest: int) -> ScratchClassifier:
+    """After batches that become smaller, so that pieces are without work which have had some."""
+    classifier = ScratchClassifier(
+        generator=np.random.default_rng(1),
+        dropout_generator=np.random.default_rng(2),
+        threads=threads,
+        dtype=np.float64,
+        **ALL_OPTIONS,
+    )
+    generator = np.random.default_rng(3)
+    for batch in (largest, largest, largest - 1, 2, largest):
+        classifier.train_batch(generator.normal(size=(batch, 28, 28)), generator.integers(10, size=batch), 0.01)
+    return classifier
+
+
+@pytest.mark.parametrize("largest", [3, 16, 17])
+@pytest.mark.parametrize("threads", [2, 3])
+def test_any_number_of_threads_learns_the_same(threads: int, largest: int) -> None:
+    """Also where a batch has fewer digits than there are threads; only the order of sums differs."""
+    images = np.random.default_rng(4).normal(size=(50, 28, 28))
+    alone, together = trained(1, largest), trained(threads, largest)
+    for name, array in alone.training_state().items():
+        other = together.training_state()[name]
+        if array.dtype.kind == "f":
+            np.testing.assert_allclose(other, array, rtol=1e-8, atol=1e-12, err_msg=name)
+        else:  # the generator of dropout, too, has drawn the same
+            assert other == array
+    np.testing.assert_allclose(together.predict(images), alone.predict(images), rtol=1e-5)
+
+
+def test_the_same_number_of_threads_gives_the_same_bytes() -> None:
+    assert trained(2, 17).to_bytes() == trained(2, 17).to_bytes()
+
+
+def test_many_exchanges_never_mix() -> None:
+    """Ten thousand of them in a row, in which every thread must see the values of the same exchange."""
+
+    def exchange(piece: Piece) -> bool:
+        return all(piece.gather((number, piece.index)) == [(number, 0), (number, 1)] for number in range(10_000))
+
+    assert Team(2).in_pieces(8, [exchange, exchange]) == [True, True]
+
+
+@pytest.mark.parametrize("failing", [0, 1, 2])
+def test_where_one_piece_fails_the_others_do_not_wait(failing: int) -> None:
+    def work(piece: Piece) -> None:
+        if piece.index == failing:
+            raise ZeroDivisionError
+        piece.gather(None)
+
+    team = Team(3)
+    with pytest.raises(ZeroDivisionError):
+        team.in_pieces(8, [work] * 3)
+    assert team.in_pieces(8, [lambda piece: piece.index] * 3) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("ready", [0, 1])
+def test_where_one_piece_exchanges_less_than_the_others_all_fail(ready: int) -> None:
+    with pytest.raises(MissingPieceError):
+        Team(2).in_pieces(8, [lambda piece: piece.index == ready or piece.gather(None)] * 2)
+
+
+def test_an_interruption_at_any_moment_leaves_nobody_waiting() -> None:
+    """A thousand of them, as Ctrl-C sends them, at random moments of many short exchanges.
+
+    Python drops a few: those that come while it collects garbage.
+    """
+    team, ended = Team(3), 0
+
+    def exchange(piece: Piece) -> None:
+        for number in range(50):
+            piece.gather(number)
+
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    try:
+        for _ in range(1000):
+            try:
+                signal.setitimer(signal.ITIMER_REAL, random.uniform(0.0001, 0.003))
+                deadline = time.monotonic() + 0.1
+                while time.monotonic() < deadline:
+                    team.in_pieces(8, [exchange] * 3)
+            except KeyboardInterrupt:
+                ended += 1
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert ended > 900
+    assert team.in_pieces(8, [lambda piece: piece.index] * 3) == [0, 1, 2]
+
+
+def test_a_layer_can_be_used_alone_but_not_as_a_piece_whose_batch_is_over() -> None:
+    classifier = trained(2, 16)
+    normalisation = classifier.network.layers[2]
+    with pytest.raises(MissingPieceError):
+        normalisation.forward(np.ones((4, 3, 5, 5)))
+    normalisation.piece = Piece()
+    assert normalisation.forward(np.ones((4, 3, 5, 5))).shape == (4, 3, 5, 5)
+
+
+def test_its_threads_end_with_a_classifier() -> None:
+    before = threading.active_count()
+    classifier = trained(3, 16)
+    assert threading.active_count() == before + 2
+    del classifier
+    gc.collect()
+    for _ in range(100):
+        if threading.active_count() == before:
+            break
+        time.sleep(0.1)
+    assert threading.active_count() == before
+
+
+def test_overflow_is_what_the_caller_makes_of_it() -> None:
+    def overflow(piece: Piece) -> None:
+        np.full(1000, 1e308) * (10.0 + piece.index)
+
+    team = Team(2)
+    with np.errstate(over="ignore"):
+        team.in_pieces(8, [overflow, overflow])
+    with np.errstate(over="raise"), pytest.raises(FloatingPointError):
+        team.in_pieces(8, [id, overflow])

@@ -1,0 +1,47 @@
+"""The proof: the same network, weights and batches give the same training in both engines."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from stages.engines.scratch_engine import ScratchClassifier
+from stages.engines.torch_engine import TorchClassifier
+
+OPTIMIZERS = {"sgd": 0.1, "momentum": 0.05, "nesterov": 0.05, "rmsprop": 0.001, "adam": 0.003, "adamw": 0.003}
+
+
+NETWORKS: dict[str, dict[str, Any]] = {
+    "no hidden layer": {"hidden": []},
+    "two hidden layers": {"hidden": [32, 16]},
+    "convolution": {"channels": [4, 6], "hidden": [16]},
+    "convolution, all options": {
+        "channels": [3, 4],
+        "hidden": [12],
+        "activation": "gelu",
+        "batch_norm": True,
+        "label_smoothing": 0.1,
+        "gradient_clip": 1.0,
+        "ema": 0.9,
+    },
+}
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_50_steps_have_the_same_losses_and_end_in_the_same_weights(optimizer: str, network: str) -> None:
+    generator = np.random.default_rng(3)
+    settings: dict[str, Any] = {"optimizer": optimizer, "momentum": 0.9, "weight_decay": 0.01, **NETWORKS[network]}
+    scratch = ScratchClassifier(generator=generator, dtype=np.float64, **settings)
+    reference = TorchClassifier(generator=generator, dtype=torch.float64, **settings)
+    scratch.load_state_dict(reference.state_dict())
+    for step in range(50):
+        images, labels = generator.normal(size=(16, 28, 28)), generator.integers(10, size=16)
+        learning_rate = OPTIMIZERS[optimizer] * (1 - step / 50)
+        ours = scratch.train_batch(images, labels, learning_rate)
+        assert ours == pytest.approx(reference.train_batch(images, labels, learning_rate), rel=1e-8)
+    for name, weights in reference.state_dict().items():
+        np.testing.assert_allclose(scratch.state_dict()[name], weights, rtol=1e-6, atol=1e-9)
+    images = generator.normal(size=(100, 28, 28))
+    np.testing.assert_allclose(scratch.predict(images), reference.predict(images), rtol=1e-5)
