@@ -3,12 +3,13 @@
 import json
 import math
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
+from stages.engines import ENGINES, load
 from stages.evaluation.confusion import (
     CONFUSION_COLUMNS,
     SCORE_COLUMNS,
@@ -20,40 +21,14 @@ from stages.evaluation.confusion import (
     recall_of_classes,
 )
 from stages.evaluation.statistics import calibration_error, rounded, rounded_number, wilson_interval
-from stages.pipeline.classifier import CLASSES, Classifier, Labels, Probabilities, predict_in_batches
+from stages.pipeline.classifier import CLASSES, Labels, Probabilities, predict_in_batches
+from stages.pipeline.errors import PipelineError
 from stages.pipeline.files import write_csv, write_json, write_npy
 from stages.pipeline.splits import load_split
-from stages.pipeline.stage import PipelineError, run
+from stages.pipeline.stage import run
 from stages.training.metrics import accuracy, cross_entropy
 
 DATASET = Path("data/raw/dataset.json")
-
-
-class Engine(NamedTuple):
-    """The file that holds an engine's trained model, and the function that reads it."""
-
-    model: Path
-    read: Callable[[bytes], Classifier]
-
-
-def read_torch(content: bytes) -> Classifier:
-    """Read the PyTorch model. Imported here alone, because PyTorch takes seconds to load."""
-    from stages.engines.torch_engine import TorchClassifier
-
-    return TorchClassifier.from_bytes(content)
-
-
-def read_scratch(content: bytes) -> Classifier:
-    """Read the NumPy model."""
-    from stages.engines.scratch_engine import ScratchClassifier
-
-    return ScratchClassifier.from_bytes(content)
-
-
-ENGINES = {
-    "torch": Engine(Path("models/torch/mnist_model.pth"), read_torch),
-    "scratch": Engine(Path("models/scratch/model.npz"), read_scratch),
-}
 
 
 def main() -> None:
@@ -61,7 +36,7 @@ def main() -> None:
     if len(sys.argv) != 2 or sys.argv[1] not in ENGINES:
         raise PipelineError(f"name the engine to evaluate: {' or '.join(ENGINES)}")
     engine = sys.argv[1]
-    classifier = load_classifier(engine)
+    classifier = load(engine)
     test = load_split("test")
     probabilities = predict_in_batches(classifier, test.images)
     metrics = {
@@ -115,17 +90,6 @@ def read_dataset_name() -> str:
         raise PipelineError(
             f"{DATASET}: missing or damaged; make it again with `dvc repro --force --single-item fetch`"
         ) from None
-
-
-def load_classifier(engine: str) -> Classifier:
-    """Return an engine's trained classifier. Raises PipelineError for a model file that is missing or damaged."""
-    path, read = ENGINES[engine]
-    try:
-        return read(path.read_bytes())
-    except FileNotFoundError:
-        raise PipelineError(f"{path}: missing; train it with `dvc repro train_{engine}`") from None
-    except ValueError as error:
-        raise PipelineError(f"{path}: {error}; train it again with `dvc repro --force train_{engine}`") from None
 
 
 if __name__ == "__main__":

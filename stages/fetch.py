@@ -12,9 +12,10 @@ from pathlib import Path
 
 from stages.data import directory, package_index, synthetic, torchvision_mirrors
 from stages.data.raw_files import Expected, RawFiles, expected_files, sha256, verify
+from stages.pipeline.errors import PipelineError
 from stages.pipeline.files import write_json
-from stages.pipeline.params import FetchParameters, Source, load_parameters
-from stages.pipeline.stage import PipelineError, run
+from stages.pipeline.params import FetchConfig, Source, load_config
+from stages.pipeline.stage import run
 
 RAW = Path("data/raw")
 
@@ -29,11 +30,11 @@ _SOURCES = {
 
 def main() -> None:
     """Fill data/raw as params.yaml says, unless it is already so."""
-    parameters = load_parameters()
+    parameters = load_config()
     fetch(parameters.fetch, parameters.seed, RAW, expected_files(parameters.fetch.dataset))
 
 
-def fetch(parameters: FetchParameters, seed: int, folder: Path, expected: Expected) -> None:
+def fetch(parameters: FetchConfig, seed: int, folder: Path, expected: Expected) -> None:
     """Leave in ``folder`` the four IDX files, uncompressed, and dataset.json, which names what they are.
 
     Raises PipelineError that names every source with its reason; ``folder`` is then as it was.
@@ -57,7 +58,7 @@ def fetch(parameters: FetchParameters, seed: int, folder: Path, expected: Expect
     raise PipelineError(_no_source(parameters.dataset, reasons))
 
 
-def _obtain(source: Source, parameters: FetchParameters, seed: int, expected: Expected) -> RawFiles:
+def _obtain(source: Source, parameters: FetchConfig, seed: int, expected: Expected) -> RawFiles:
     if source == "synthetic":
         return synthetic.fetch(parameters, seed)
     with _deadline(parameters.timeout):
@@ -91,7 +92,7 @@ def _deadline(timeout: float) -> Iterator[None]:
         raise PipelineError(f"too slow: not finished within {longest:g} s; raise fetch.timeout") from None
 
 
-def _held(parameters: FetchParameters, folder: Path, expected: Expected) -> str | None:
+def _held(parameters: FetchConfig, folder: Path, expected: Expected) -> str | None:
     """The name of the digits in ``folder`` when they are, byte for byte, what a listed source would give again.
 
     MNIST's bytes are known. Of another dataset, what torchvision's checks once let in is known by its recorded digests.

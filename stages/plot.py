@@ -7,13 +7,14 @@ import pandas as pd
 from matplotlib import style
 from matplotlib.figure import Figure
 
-from stages.evaluate import ENGINES, load_classifier
+from stages.engines import ENGINES, load
 from stages.evaluation.confusion import confusion_counts
 from stages.evaluation.figures import accuracy_by_class, confusion, curves, mistakes, reliability, weights
 from stages.evaluation.figures.style import STYLE, to_png
+from stages.pipeline.errors import PipelineError
 from stages.pipeline.files import write_bytes
 from stages.pipeline.splits import PROCESSED, load_predictions, load_split
-from stages.pipeline.stage import PipelineError, run
+from stages.pipeline.stage import run
 from stages.training.loop import Epoch
 
 IMAGES = Path("plots/images")
@@ -43,7 +44,7 @@ def draw_all() -> dict[str, Figure]:
         "accuracy_by_class": accuracy_by_class.draw(counts),
         "mistakes": mistakes.draw(images * deviation + mean, labels, probabilities),
         "reliability": reliability.draw(probabilities, labels),
-        "weights": weights.draw({engine: load_classifier(engine).state_dict() for engine in ENGINES}),
+        "weights": weights.draw({engine: load(engine).state_dict() for engine in ENGINES}),
     }
 
 

@@ -7,11 +7,12 @@ from numpy.typing import NDArray
 
 from stages.data.idx import Bytes, read_digits
 from stages.pipeline.classifier import CLASSES
+from stages.pipeline.errors import PipelineError
 from stages.pipeline.files import write_json, write_npy
-from stages.pipeline.params import load_parameters
+from stages.pipeline.params import load_config
 from stages.pipeline.rng import spawn_generators
 from stages.pipeline.splits import PROCESSED
-from stages.pipeline.stage import PipelineError, run
+from stages.pipeline.stage import run
 
 RAW = Path("data/raw")
 PIXEL_VALUES = np.arange(256) / 255  # black 0 to white 1
@@ -19,7 +20,7 @@ PIXEL_VALUES = np.arange(256) / 255  # black 0 to white 1
 
 def main() -> None:
     """Cut the validation split from the training digits, and standardise all three splits."""
-    parameters = load_parameters()
+    parameters = load_config()
     images, labels = read_digits(RAW, "train")
     if len(set(labels)) < CLASSES:
         raise PipelineError(f"{RAW}: no training digit of some class; fetch other digits")

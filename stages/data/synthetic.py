@@ -14,7 +14,7 @@ from scipy import ndimage
 
 from stages.data.idx import TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS, Bytes, encode
 from stages.data.raw_files import RawFiles
-from stages.pipeline.params import FetchParameters
+from stages.pipeline.params import FetchConfig
 from stages.pipeline.rng import spawn_generators
 
 _FONTS = (
@@ -33,7 +33,7 @@ _CHUNK = 500  # digits at a time: what fits the processor's cache
 Floats = NDArray[np.float32]
 
 
-def fetch(parameters: FetchParameters, seed: int) -> RawFiles:
+def fetch(parameters: FetchConfig, seed: int) -> RawFiles:
     """Draw the four files; ``seed`` decides every pixel."""
     glyphs = _glyphs()
     generators = spawn_generators(seed)

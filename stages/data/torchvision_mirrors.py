@@ -4,11 +4,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from stages.data.raw_files import Expected, RawFiles, one_line
-from stages.pipeline.params import FetchParameters
-from stages.pipeline.stage import PipelineError
+from stages.pipeline.errors import PipelineError
+from stages.pipeline.params import FetchConfig
 
 
-def fetch(parameters: FetchParameters, expected: Expected) -> RawFiles:
+def fetch(parameters: FetchConfig, expected: Expected) -> RawFiles:
     """Download the dataset's four files. Raises PipelineError with one line."""
     with TemporaryDirectory() as folder:
         try:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from stages.pipeline.stage import PipelineError
+from stages.pipeline.errors import PipelineError
 
 
 def write_bytes(path: Path, content: bytes) -> None:

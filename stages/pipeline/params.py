@@ -12,7 +12,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
 from pydantic_core import ErrorDetails
 
-from stages.pipeline.stage import PipelineError, run
+from stages.pipeline.errors import PipelineError
+from stages.pipeline.stage import run
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Epochs = Annotated[int, Field(ge=1, le=10_000)]
@@ -50,7 +51,7 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
-class FetchParameters(Section):
+class FetchConfig(Section):
     """Which digits, and from where."""
 
     dataset: Literal["MNIST", "FashionMNIST", "KMNIST"]
@@ -61,13 +62,13 @@ class FetchParameters(Section):
     synthetic_test_size: Digits
 
     @model_validator(mode="after")
-    def _directory_is_named(self) -> "FetchParameters":
+    def _directory_is_named(self) -> "FetchConfig":
         if "directory" in self.sources and not self.directory:
             raise ValueError("directory: must name a folder when sources lists `directory`, got null")
         return self
 
 
-class PreprocessParameters(Section):
+class PreprocessConfig(Section):
     """How the digits are split."""
 
     validation_size: Digits
@@ -120,8 +121,8 @@ class Parameters(Section):
     """All of params.yaml, apart from the sections of further engines."""
 
     seed: Annotated[int, Field(ge=0, lt=2**63)]
-    fetch: FetchParameters
-    preprocess: PreprocessParameters
+    fetch: FetchConfig
+    preprocess: PreprocessConfig
     train_torch: TorchTrainingParameters
     train_scratch: TrainingParameters
 
@@ -154,7 +155,7 @@ class _UniqueKeyLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def load_parameters(path: Path = Path("params.yaml")) -> Parameters:
+def load_config(path: Path = Path("params.yaml")) -> Parameters:
     """Read and validate params.yaml.
 
     Raises PipelineError with one line that names the key, what is allowed and the value.
@@ -251,7 +252,7 @@ def _shown(value: object) -> str:
 
 def check() -> None:
     """Validate params.yaml as a whole, also what no stage depends on."""
-    load_parameters()
+    load_config()
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from stages.pipeline.classifier import CLASSES, Images, Labels, Probabilities
-from stages.pipeline.stage import PipelineError
+from stages.pipeline.errors import PipelineError
 
 PROCESSED, PREDICTIONS = Path("data/processed"), Path("data/predictions")
 IMAGE_SHAPE = (28, 28)

@@ -12,12 +12,9 @@ from pathlib import Path
 from threadpoolctl import threadpool_limits
 
 from stages import INTERRUPTED, PARENT
+from stages.pipeline.errors import PipelineError
 
 _WATCH_SECONDS = 0.2  # DVC takes longer than this to start again
-
-
-class PipelineError(Exception):
-    """Something that the user can mend. Its message says what is wrong, where, and the way out."""
 
 
 def run(main: Callable[[], None]) -> None:

@@ -13,8 +13,8 @@ from typing import NamedTuple
 import dvc.api
 from dvc.exceptions import DvcException
 
-from stages.evaluate import ENGINES
-from stages.pipeline.stage import PipelineError
+from stages.engines import ENGINES
+from stages.pipeline.errors import PipelineError
 
 
 class Result(NamedTuple):

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from stages.pipeline.classifier import Classifier
+from stages.pipeline.errors import PipelineError
 from stages.pipeline.files import write_bytes
 from stages.pipeline.params import TrainingParameters
 from stages.pipeline.rng import Generators
 from stages.pipeline.splits import Split
-from stages.pipeline.stage import PipelineError
 
 STAGES = Path(__file__).parents[1]
 State = dict[str, np.ndarray[Any, Any]]

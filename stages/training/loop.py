@@ -10,11 +10,11 @@ import numpy as np
 from tqdm import tqdm
 
 from stages.pipeline.classifier import Classifier, predict_in_batches
+from stages.pipeline.errors import PipelineError
 from stages.pipeline.files import write_csv
 from stages.pipeline.params import TrainingParameters
 from stages.pipeline.rng import Generators
 from stages.pipeline.splits import Split, shuffled_batches
-from stages.pipeline.stage import PipelineError
 from stages.training.augmentation import Augmentation
 from stages.training.checkpoint import Checkpoint, Progress
 from stages.training.metrics import accuracy, cross_entropy

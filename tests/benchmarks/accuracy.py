@@ -8,7 +8,7 @@ import time
 import numpy as np
 
 from stages.pipeline.classifier import Classifier, predict_in_batches
-from stages.pipeline.params import TrainingParameters, load_parameters
+from stages.pipeline.params import TrainingParameters, load_config
 from stages.pipeline.rng import spawn_generators
 from stages.pipeline.splits import Split, load_split, shuffled_batches
 from stages.training.metrics import accuracy
@@ -40,7 +40,7 @@ def seconds_to_accuracies() -> dict[str, dict[str, float | None]]:
 
 def seconds_to(engine: str, goal: float) -> float | None:
     """Train with the committed settings but for the network and its epochs, and stop the clock at the goal."""
-    parameters = load_parameters()
+    parameters = load_config()
     settings = parameters.train_scratch.model_copy(update={**GOALS[goal], "initialization": "he_uniform"})
     generators = spawn_generators(parameters.seed)
     classifier = make_classifier(engine, settings, generators, THREADS)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from stages.pipeline.classifier import Classifier
-from stages.pipeline.params import TrainingParameters, load_parameters
+from stages.pipeline.params import TrainingParameters, load_config
 from stages.pipeline.rng import Generators, spawn_generators
 from stages.pipeline.splits import Split
 from stages.training.checkpoint import Checkpoint
@@ -53,7 +53,7 @@ def random_digits(count: int) -> Split:
 def settings_for(task: Task) -> TrainingParameters:
     """The committed settings of the NumPy network, with the task's layers, for one epoch."""
     changes: dict[str, Any] = {"channels": task.channels, "hidden": task.hidden, "epochs": 1, "batch_size": BATCH}
-    return load_parameters().train_scratch.model_copy(update=changes)
+    return load_config().train_scratch.model_copy(update=changes)
 
 
 def make_classifier(name: str, settings: TrainingParameters, generators: Generators, threads: int) -> Classifier:

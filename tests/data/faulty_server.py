@@ -18,8 +18,8 @@ import pytest
 from stages.data.idx import TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS, encode
 from stages.data.raw_files import Expected, RawFiles, sha256
 from stages.fetch import fetch
-from stages.pipeline.params import FetchParameters, load_parameters
-from stages.pipeline.stage import PipelineError
+from stages.pipeline.errors import PipelineError
+from stages.pipeline.params import FetchConfig, load_config
 
 GENERATOR = np.random.default_rng(0)
 FILES: RawFiles = {
@@ -117,9 +117,9 @@ def running() -> Iterator[Server]:
         server.shutdown()
 
 
-def parameters(*sources: str, **changes: object) -> FetchParameters:
+def parameters(*sources: str, **changes: object) -> FetchConfig:
     """The committed parameters with these sources and little patience."""
-    return load_parameters().fetch.model_copy(update={"sources": list(sources), "timeout": 1.0, **changes})
+    return load_config().fetch.model_copy(update={"sources": list(sources), "timeout": 1.0, **changes})
 
 
 def wheel(files: RawFiles = FILES, *more: tuple[zipfile.ZipInfo, bytes]) -> bytes:
@@ -149,7 +149,7 @@ def recorded(folder: Path) -> str:
     return str(json.loads((folder / "dataset.json").read_bytes())["dataset"])
 
 
-def failure(parameters: FetchParameters, folder: Path, expected: Expected = EXPECTED) -> str:
+def failure(parameters: FetchConfig, folder: Path, expected: Expected = EXPECTED) -> str:
     """The message of a fetch that must fail and leave nothing, not even beside the folder."""
     with pytest.raises(PipelineError) as caught:
         fetch(parameters, 1, folder, expected)

@@ -26,8 +26,8 @@ from stages.data.idx import (
 from stages.data.pip_configuration import pip_options
 from stages.data.raw_files import Expected, RawFiles
 from stages.fetch import fetch
-from stages.pipeline.params import FetchParameters
-from stages.pipeline.stage import PipelineError
+from stages.pipeline.errors import PipelineError
+from stages.pipeline.params import FetchConfig
 from tests.data.faulty_server import (
     EXPECTED,
     FILES,
@@ -189,7 +189,7 @@ def test_pip_is_asked_with_its_own_precedence(monkeypatch: pytest.MonkeyPatch, t
     assert pip_options()["cert"] == "/a.pem"
 
 
-def fill(folder: Path, files: RawFiles) -> FetchParameters:
+def fill(folder: Path, files: RawFiles) -> FetchConfig:
     folder.mkdir(parents=True)
     for name, content in files.items():
         (folder / name).write_bytes(content)

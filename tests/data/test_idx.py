@@ -13,8 +13,8 @@ from stages.data.idx import (
     read_images,
     read_labels,
 )
+from stages.pipeline.errors import PipelineError
 from stages.pipeline.files import write_bytes
-from stages.pipeline.stage import PipelineError
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 28, 28), dtype=np.uint8)
 LABELS = np.array([7, 0, 9], dtype=np.uint8)

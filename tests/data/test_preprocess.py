@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.pipeline.stage import PipelineError
+from stages.pipeline.errors import PipelineError
 from stages.preprocess import pixel_statistics, stratified_choice
 
 

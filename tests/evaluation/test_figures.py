@@ -28,8 +28,8 @@ from stages.evaluation.confusion import SCORE_COLUMNS, confusion_counts
 from stages.evaluation.figures import accuracy_by_class, confusion, curves, mistakes, reliability, weights
 from stages.evaluation.figures.style import ENGINE_COLOURS, STYLE, engine_colours, to_png
 from stages.evaluation.statistics import calibration_bins, calibration_error, wilson_interval
+from stages.pipeline.errors import PipelineError
 from stages.pipeline.files import write_bytes, write_csv, write_json, write_npy
-from stages.pipeline.stage import PipelineError
 from stages.training.loop import Epoch
 from tests.imports import ROOT
 

@@ -21,10 +21,10 @@ from stages.data import directory, package_index
 from stages.data.idx import decode_images, decode_labels
 from stages.engines.scratch_engine import ScratchClassifier
 from stages.engines.torch_engine import TorchClassifier
+from stages.pipeline.errors import PipelineError
 from stages.pipeline.files import write_npy
-from stages.pipeline.params import load_parameters
+from stages.pipeline.params import load_config
 from stages.pipeline.splits import load_predictions, load_split
-from stages.pipeline.stage import PipelineError
 from tests.data.faulty_server import EXPECTED, FILES, parameters, wheel
 
 MEMORY = 2 * 2**30  # bytes that parsing may take: one that trusts a declared size runs out
@@ -128,7 +128,7 @@ def targets(folder: Path) -> dict[str, Target]:
         "parameters": Target(
             6_000,
             ["\n".join(params).encode(), "\n".join(params[:10]).encode()],
-            through("params.yaml", lambda: load_parameters(folder / "params.yaml")),
+            through("params.yaml", lambda: load_config(folder / "params.yaml")),
         ),
         "NumPy models": Target(8_000, models[:1], ScratchClassifier.from_bytes, ValueError),
         "PyTorch models": Target(5_000, models[1:], TorchClassifier.from_bytes, ValueError),

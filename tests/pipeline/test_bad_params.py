@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from stages.pipeline.params import load_parameters
-from stages.pipeline.stage import PipelineError
+from stages.pipeline.errors import PipelineError
+from stages.pipeline.params import load_config
 from tests.imports import ROOT
 
 TEXT = (ROOT / "params.yaml").read_text(encoding="utf-8")
@@ -66,7 +66,7 @@ def section_of(content: dict[str, Any], key: Key) -> dict[str, Any]:
 
 def fault(path: Path) -> str:
     with pytest.raises(PipelineError) as caught:
-        load_parameters(path)
+        load_config(path)
     message = str(caught.value)
     assert message.isprintable()  # one line, then
     assert len(message) < 500

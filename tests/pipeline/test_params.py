@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from stages.pipeline.params import load_parameters
-from stages.pipeline.stage import PipelineError
+from stages.pipeline.errors import PipelineError
+from stages.pipeline.params import load_config
 from tests.imports import ROOT
 
 COMMITTED = Path("params.yaml").read_text(encoding="utf-8")
@@ -18,12 +18,12 @@ def fault(tmp_path: Path, content: str) -> str:
     path = tmp_path / "params.yaml"
     path.write_text(content, encoding="utf-8")
     with pytest.raises(PipelineError) as caught:
-        load_parameters(path)
+        load_config(path)
     return str(caught.value).replace(str(path), path.name)
 
 
 def test_the_committed_file_is_valid_and_says_what_it_says() -> None:
-    parameters = load_parameters()
+    parameters = load_config()
     assert parameters.train_torch.hidden == [512, 256]
     assert parameters.train_scratch.hidden == [128, 64]
 
@@ -97,11 +97,11 @@ def test_a_further_engine_has_a_section_because_its_stage_exists(tmp_path: Path,
     shutil.copy(ROOT / "stages/__init__.py", tmp_path / "stages")
     (tmp_path / "params.yaml").write_text(f"{COMMITTED}\n{added}", encoding="utf-8")
     (tmp_path / "stages/train_jax.py").write_text(
-        """from stages.pipeline.params import load_parameters
+        """from stages.pipeline.params import load_config
 from stages.pipeline.stage import run
 
 def main():
-    print("train_jax learns for", load_parameters().training("jax").epochs, "epochs")
+    print("train_jax learns for", load_config().training("jax").epochs, "epochs")
 
 run(main)
 """,

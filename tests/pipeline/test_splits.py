@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from stages.pipeline.errors import PipelineError
 from stages.pipeline.files import write_npy
 from stages.pipeline.splits import load_split
-from stages.pipeline.stage import PipelineError
 
 IMAGES = np.random.default_rng(0).normal(size=(5, 28, 28)).astype(np.float32)
 LABELS = np.array([0, 9, 3, 3, 1])

@@ -8,7 +8,7 @@ import scipy
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from stages.pipeline.params import TrainingParameters, load_parameters
+from stages.pipeline.params import TrainingParameters, load_config
 from stages.training.augmentation import Augmentation
 
 NONE = {"rotation": 0.0, "shift": 0.0, "scale": 0.0, "shear": 0.0, "elastic": 0.0}
@@ -16,7 +16,7 @@ BACKGROUND = -0.4
 
 
 def settings(**amounts: float) -> TrainingParameters:
-    return load_parameters().train_scratch.model_copy(update={**NONE, **amounts})
+    return load_config().train_scratch.model_copy(update={**NONE, **amounts})
 
 
 def blob(row: float, column: float, count: int = 1) -> NDArray[np.float32]:
@@ -107,7 +107,7 @@ def test_the_generator_decides_and_the_digits_given_stay_as_they_are() -> None:
 def test_55000_digits_take_about_a_second_of_one_core() -> None:
     """The best of five goes at a tenth of the digits, and twice the time, for machines that are busy."""
     images = np.random.default_rng(0).normal(size=(5500, 28, 28)).astype(np.float32)
-    augmentation = Augmentation(load_parameters().train_scratch, BACKGROUND)
+    augmentation = Augmentation(load_config().train_scratch, BACKGROUND)
     generator, times = np.random.default_rng(0), []
     with threadpool_limits(1):
         for _ in range(5):

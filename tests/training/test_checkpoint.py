@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from stages.engines.scratch_engine import ScratchClassifier
-from stages.pipeline.params import load_parameters
+from stages.pipeline.errors import PipelineError
+from stages.pipeline.params import load_config
 from stages.pipeline.rng import spawn_generators
 from stages.pipeline.splits import Split
-from stages.pipeline.stage import PipelineError
 from stages.training.checkpoint import Checkpoint, Progress
 
 
@@ -19,7 +19,7 @@ def digits(seed: int) -> Split:
 
 
 def checkpoint(folder: Path, validation: Split, seed: int = 1, **changes: Any) -> Checkpoint:
-    parameters = load_parameters().train_scratch.model_copy(update=changes)
+    parameters = load_config().train_scratch.model_copy(update=changes)
     return Checkpoint(folder / "checkpoint.npz", parameters, [digits(1), validation], spawn_generators(seed))
 
 

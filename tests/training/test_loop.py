@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 
 from stages.pipeline.classifier import Images, Labels, Probabilities
-from stages.pipeline.params import TrainingParameters, load_parameters
+from stages.pipeline.errors import PipelineError
+from stages.pipeline.params import TrainingParameters, load_config
 from stages.pipeline.rng import spawn_generators
 from stages.pipeline.splits import Split
-from stages.pipeline.stage import PipelineError
 from stages.training.checkpoint import Checkpoint
 from stages.training.loop import train
 from stages.training.schedules import make_schedule
@@ -72,7 +72,7 @@ def numbered_digits(count: int) -> Split:
 
 
 def settings(**changes: Any) -> TrainingParameters:
-    return load_parameters().train_scratch.model_copy(update={"batch_size": 8, **changes})
+    return load_config().train_scratch.model_copy(update={"batch_size": 8, **changes})
 
 
 def run(classifier: Recorder, history: Path, seed: int = 0, **changes: Any) -> None:

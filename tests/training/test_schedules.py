@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.optim import lr_scheduler
 
-from stages.pipeline.params import TrainingParameters, load_parameters
+from stages.pipeline.params import TrainingParameters, load_config
 from stages.training.schedules import make_schedule
 
 STEPS, EPOCHS = 7, 6
@@ -15,7 +15,7 @@ TOTAL = STEPS * EPOCHS
 
 
 def parameters(**changes: Any) -> TrainingParameters:
-    return load_parameters().train_scratch.model_copy(update={"learning_rate": 0.3, "epochs": EPOCHS} | changes)
+    return load_config().train_scratch.model_copy(update={"learning_rate": 0.3, "epochs": EPOCHS} | changes)
 
 
 def rates(settings: TrainingParameters) -> list[float]:
