@@ -14,7 +14,7 @@ from stages.pipeline.classifier import Labels, Probabilities
 from stages.pipeline.files import write_json
 from stages.pipeline.splits import load_labels, load_predictions
 from stages.pipeline.stage import run
-from stages.training.metrics import accuracy, cross_entropy
+from stages.pipeline.metrics import accuracy, cross_entropy
 
 
 def main() -> None:

@@ -26,7 +26,7 @@ from stages.pipeline.errors import PipelineError
 from stages.pipeline.files import write_csv, write_json, write_npy
 from stages.pipeline.splits import load_split
 from stages.pipeline.stage import run
-from stages.training.metrics import accuracy, cross_entropy
+from stages.pipeline.metrics import accuracy, cross_entropy
 
 DATASET = Path("data/raw/dataset.json")
 

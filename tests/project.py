@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from ruamel.yaml import YAML
+
 from tests.imports import ROOT
 
 SMALL = {
@@ -19,13 +21,11 @@ SMALL = {
     "fetch.synthetic_train_size": "400",
     "fetch.synthetic_test_size": "200",
     "preprocess.validation_size": "60",
-    "train_torch.hidden": "[16]",
-    "train_torch.epochs": "1",
-    "train_torch.batch_size": "16",
-    "train_torch.device": "cpu",
-    "train_scratch.hidden": "[16]",
-    "train_scratch.epochs": "1",
-    "train_scratch.batch_size": "16",
+    "network.hidden_sizes": "[16]",
+    "scratch.network.hidden_sizes": "[16]",
+    "training.epochs": "1",
+    "training.batch_size": "16",
+    "torch.device": "cpu",
 }
 PATIENCE = 400  # seconds for what takes a few: a bound against hanging, on a machine however busy
 GIT = ["git", "-c", "user.name=Test", "-c", "user.email=test@example.com", "-c", "commit.gpgsign=false"]
@@ -77,36 +77,31 @@ class Project:
         self.run(*GIT, "add", "--all")
         self.run(*GIT, "commit", "--quiet", "--allow-empty", "--message", message)
 
-    def set(self, parameters: dict[str, str]) -> None:
-        """Write parameters, named ``section.key``, into params.yaml as YAML text."""
-        path = self.folder / "params.yaml"
-        lines, section, skipping = [], "", False
-        missing = dict(parameters)
-        for line in path.read_text(encoding="utf-8").splitlines():
-            if skipping and line.startswith("    -"):
-                continue
-            if header := re.match(r"(\w+):\s*(#.*)?$", line):
-                section = f"{header[1]}."
-            key = re.match(r"\s*(\w+):", line)
-            name = f"{section if line.startswith(' ') else ''}{key[1]}" if key else ""
-            skipping = name in missing
-            lines.append(f"{line[: line.index(':')]}: {missing.pop(name)}" if skipping else line)
-        assert not missing, f"not in params.yaml: {missing}"
-        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    def set(self, config: Mapping[str, str]) -> None:
+        """Write keys, named ``section.key``, into params.yaml as YAML text; a section that is missing is made."""
+        path, yaml = self.folder / "params.yaml", YAML()
+        content = yaml.load(path)
+        for name, value in config.items():
+            *sections, key = name.split(".")
+            section = content
+            for part in sections:
+                section = section.setdefault(part, {})
+            section[key] = YAML(typ="safe").load(value)
+        yaml.dump(content, path)
 
     def read(self, path: str) -> bytes:
         """The bytes of one file."""
         return (self.folder / path).read_bytes()
 
     def made(self) -> dict[str, bytes]:
-        """The bytes of everything that the pipeline has made, timings and what a killed process left apart."""
+        """The bytes of everything that the pipeline has made, except what a killed process left behind."""
         paths = [
             path for folder in ("data", "models", "metrics", "plots") for path in (self.folder / folder).rglob("*")
         ]
         return {
             path.relative_to(self.folder).as_posix(): path.read_bytes()
             for path in paths
-            if path.is_file() and not path.name.startswith(("timing_", ".")) and ".raw." not in str(path)
+            if path.is_file() and not path.name.startswith(".") and ".raw." not in str(path)
         }
 
     def python(self, script: str) -> dict[str, str]:
@@ -166,9 +161,12 @@ def stages_run(output: str) -> list[str]:
 def copy_project(folder: Path) -> Project:
     """Copy the working tree, what git ignores left out, into a new git repository with small synthetic parameters."""
     listing = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, check=True
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
     )
-    for name in listing.stdout.decode().split():
+    for name in listing.stdout.decode().split("\0")[:-1]:
         if (ROOT / name).exists():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)

@@ -1,46 +1,52 @@
-"""The engines: which there are, how one is made for training, and how its trained model is loaded."""
+"""The engines: which there are, how one is made for training, and how its trained model is loaded.
 
-from collections.abc import Callable
+An engine is a module ``stages.engines.NAME_engine`` with a function ``make`` and a Classifier called ``CLASSIFIER``. It is
+imported when it is used, because PyTorch takes seconds to load.
+"""
+
+from importlib import import_module
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from stages.pipeline.classifier import Classifier
 from stages.pipeline.errors import PipelineError
 
+if TYPE_CHECKING:  # the NumPy library below this package loads NumPy alone
+    from stages.pipeline.classifier import Classifier, Standardization
+    from stages.pipeline.config import EngineConfig
+    from stages.pipeline.rng import Generators
 
-class Engine(NamedTuple):
-    """The file that holds an engine's trained model, and the function that reads it."""
-
-    model: Path
-    read: Callable[[bytes], Classifier]
-
-
-def read_torch(content: bytes) -> Classifier:
-    """Read the PyTorch model. Imported here alone, because PyTorch takes seconds to load."""
-    from stages.engines.torch_engine import TorchClassifier
-
-    return TorchClassifier.from_bytes(content)
-
-
-def read_scratch(content: bytes) -> Classifier:
-    """Read the NumPy model."""
-    from stages.engines.scratch_engine import ScratchClassifier
-
-    return ScratchClassifier.from_bytes(content)
-
-
-ENGINES = {
-    "torch": Engine(Path("models/torch/mnist_model.pth"), read_torch),
-    "scratch": Engine(Path("models/scratch/model.npz"), read_scratch),
+ENGINES = {  # and the file of each one's trained model
+    "torch": Path("models/torch/mnist_model.pth"),
+    "scratch": Path("models/scratch/model.npz"),
 }
 
 
-def load(engine: str) -> Classifier:
+def make(
+    engine: str,
+    config: "EngineConfig",
+    generators: "Generators",
+    standardization: "Standardization",
+    dtype: str = "float32",
+) -> "Classifier":
+    """Return an untrained classifier, and give its arithmetic the threads of the config.
+
+    Raises PipelineError for a device that this machine does not have.
+    """
+    classifier: Classifier = _module(engine).make(config, generators, standardization, dtype)
+    return classifier
+
+
+def load(engine: str) -> "Classifier":
     """Return an engine's trained classifier. Raises PipelineError for a model file that is missing or damaged."""
-    path, read = ENGINES[engine]
+    path = ENGINES[engine]
     try:
-        return read(path.read_bytes())
+        classifier: Classifier = _module(engine).CLASSIFIER.from_bytes(path.read_bytes())
     except FileNotFoundError:
         raise PipelineError(f"{path}: missing; train it with `dvc repro train_{engine}`") from None
     except ValueError as error:
         raise PipelineError(f"{path}: {error}; train it again with `dvc repro --force train_{engine}`") from None
+    return classifier
+
+
+def _module(engine: str) -> Any:
+    return import_module(f"stages.engines.{engine}_engine")

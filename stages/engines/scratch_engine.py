@@ -1,203 +1,173 @@
-"""The network, its loss and its optimizer together: a classifier of digits that the pipeline can train."""
+"""The NumPy engine: the network, its loss and its optimizer, joined to a classifier that the pipeline can train."""
 
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
-from stages.engines.scratch.activations import ACTIVATIONS
-from stages.engines.scratch.convolution import Conv2d, MaxPool2d
-from stages.engines.scratch.initializers import INITIALIZERS
-from stages.engines.scratch.layers import Array, Dropout, Flatten, Layer, Linear
-from stages.engines.scratch.losses import CrossEntropyLoss, log_softmax
-from stages.engines.scratch.network import Network, require_fit
-from stages.engines.scratch.normalization import BatchNorm
-from stages.engines.scratch.optimizers import MovingAverage, clip_gradients, make_optimizer
-from stages.engines.scratch.parallel import Piece, Team
-
-SIDE, CLASSES = 28, 10
-KERNEL, POOL = 5, 2
+from stages.engines.network import build_layers, initial_weights
+from stages.engines.scratch import nn, optim
+from stages.engines.scratch.layers import Array
+from stages.engines.scratch.network import check_state_dict
+from stages.engines.scratch.parallel import Shard, WorkerGroup
+from stages.pipeline.classifier import UNSTANDARDIZED, Standardization, StateDict
+from stages.pipeline.config import EngineConfig, NetworkConfig
+from stages.pipeline.rng import Generators, spawn_generators
 
 
-def build_layers(
-    channels: Sequence[int],
-    hidden: Sequence[int],
-    activation: str,
-    batch_norm: bool,
-    dropout: float,
-    dropout_generator: np.random.Generator,
-) -> list[Layer]:
-    """The layers between pictures (N, 1, 28, 28) and 10 logits.
-
-    A block of convolution for each of the ``channels``, then a block for each of the ``hidden`` layers, then the
-    output. Pooling comes before the activation: a quarter of the work, and without batch normalisation the same result
-    when the activation never falls. Batch normalisation has a bias of its own, and takes away any before it.
-    """
-    layers: list[Layer] = []
-    side, inputs = SIDE, 1
-    for outputs in channels:
-        layers += [Conv2d(inputs, outputs, KERNEL, bias=not batch_norm), MaxPool2d(POOL)]
-        layers += [BatchNorm(outputs)] if batch_norm else []
-        layers += [ACTIVATIONS[activation]()]
-        side, inputs = (side - KERNEL + 1) // POOL, outputs
-    layers += [Flatten()]
-    features = inputs * side * side
-    for units in hidden:
-        layers += [Linear(features, units, bias=not batch_norm)]
-        layers += [BatchNorm(units)] if batch_norm else []
-        layers += [ACTIVATIONS[activation]()]
-        layers += [Dropout(dropout, dropout_generator)] if dropout > 0 else []
-        features = units
-    return [*layers, Linear(features, CLASSES)]
+def make(
+    config: EngineConfig, generators: Generators, standardization: Standardization, dtype: str = "float32"
+) -> "ScratchClassifier":
+    """Return a classifier, and limit NumPy's BLAS to the threads that the classifier does not use itself."""
+    classifier = ScratchClassifier(config, generators, standardization, dtype)
+    threadpool_limits(classifier.blas_threads, user_api="blas")
+    return classifier
 
 
 class ScratchClassifier:
-    """A network between 28 x 28 pixels and 10 classes, with what trains it; biases start at 0.
+    """A network between 28 x 28 pixels and 10 classes, with what trains it.
 
-    Images are (N, 28, 28) of ``dtype``, in which all arithmetic is, and labels (N,). Unknown names raise KeyError. What
-    is used and saved are the weights themselves, or with ``ema`` > 0 their moving average. With convolution, each of
-    the ``threads`` learns from a piece of the batch; dense networks are little but large matrix products, which NumPy's
-    BLAS spreads over the threads that are left to it, ``blas_threads``.
+    Images are (N, 28, 28) of ``dtype``, in which all arithmetic is, and labels (N,). Predicting and saving use the weights
+    themselves, or with ``ema_decay`` > 0 their exponential moving average. With convolution, each of the config's threads
+    trains a replica on a shard of the batch; dense networks are little but large matrix products, which NumPy's BLAS
+    spreads over ``blas_threads``.
     """
 
     def __init__(
         self,
-        hidden: Sequence[int],
-        generator: np.random.Generator,
-        dropout_generator: np.random.Generator | None = None,
-        *,
-        channels: Sequence[int] = (),
-        activation: str = "relu",
-        batch_norm: bool = False,
-        dropout: float = 0.0,
-        initialization: str = "xavier_uniform",
-        label_smoothing: float = 0.0,
-        optimizer: str = "sgd",
-        momentum: float = 0.9,
-        weight_decay: float = 0.0,
-        gradient_clip: float = 0.0,
-        ema: float = 0.0,
-        threads: int = 1,
-        dtype: DTypeLike = np.float32,
+        config: EngineConfig,
+        generators: Generators | None = None,
+        standardization: Standardization = UNSTANDARDIZED,
+        dtype: str = "float32",
     ) -> None:
-        self.architecture = {
-            "channels": list(channels),
-            "hidden": list(hidden),
-            "activation": activation,
-            "batch_norm": batch_norm,
-            "dropout": dropout,
-        }
-        self.dropout_generator = dropout_generator or np.random.default_rng(0)
-        pieces = threads if channels else 1
-        self.blas_threads = threads // pieces
-        self._team = Team(pieces)
-        self.learning = self._networks(dtype, pieces)
-        self.network = self.learning[0]
-        for layer in self.network.layers:
-            if isinstance(layer, Linear | Conv2d):
-                weight = layer.parameters["weight"]
-                weight[...] = INITIALIZERS[initialization](generator, weight.shape)
-        self.losses = [CrossEntropyLoss(label_smoothing) for _ in self.learning]
-        self.gradient_clip = gradient_clip
-        self.optimizer = make_optimizer(
-            optimizer, self.network.parameters, self.network.gradients, momentum, weight_decay
+        generators = generators or spawn_generators(0)
+        self.config, self.standardization = config, standardization
+        self.dropout_generator = generators.dropout
+        shards = config.threads if config.network.channels else 1
+        self.blas_threads = config.threads // shards
+        self._workers = WorkerGroup(shards)
+        self.replicas = self._make_replicas(shards, dtype)
+        self.network = self.replicas[0]
+        state = self.network.state_dict()
+        shapes = {name: array.shape for name, array in state.items()}
+        self.network.load_state_dict(state | initial_weights(shapes, config.network, generators.weights))
+        self.losses = [nn.CrossEntropyLoss(label_smoothing=config.training.label_smoothing) for _ in self.replicas]
+        self.optimizer = optim.make_optimizer(
+            config.optimizer.name,
+            self.network.parameters,
+            self.network.gradients,
+            config.optimizer.momentum,
+            config.optimizer.weight_decay,
         )
-        self.averages: list[MovingAverage] = []
-        self.using = self._networks(dtype, pieces) if ema else self.learning
-        self.used = self.using[0]
-        if ema:
-            self.averages = [
-                MovingAverage(self.network.parameters, self.used.parameters, ema),
-                MovingAverage(self.network.buffers, self.used.buffers, ema),
+        decay = config.optimizer.ema_decay
+        self.ema_replicas = self._make_replicas(shards, dtype) if decay else self.replicas
+        self.ema_network = self.ema_replicas[0]
+        self.emas: list[optim.ExponentialMovingAverage] = []
+        if decay:
+            self.ema_network.load_state_dict(self.network.state_dict())
+            self.emas = [
+                optim.ExponentialMovingAverage(self.network.parameters, self.ema_network.parameters, decay),
+                optim.ExponentialMovingAverage(self.network.buffers, self.ema_network.buffers, decay),
             ]
-            self.used.load(self.network.state())
 
-    def _networks(self, dtype: DTypeLike, pieces: int) -> list[Network]:
-        """A network for each piece of a batch, all with the parameters of the first."""
-        networks = [
-            Network(build_layers(**self.architecture, dropout_generator=self.dropout_generator), dtype)  # type: ignore[arg-type]  # a dict of all kinds
-            for _ in range(pieces)
-        ]
-        for other in networks[1:]:
-            other.share(networks[0])
-        return networks
+    def _make_replicas(self, count: int, dtype: str) -> list[nn.Sequential]:
+        """A network for each shard of a batch, all with the parameters of the first."""
+        replicas = [nn.Sequential(*build_layers(nn, self.config.network), dtype=dtype) for _ in range(count)]
+        for replica in replicas:
+            replica.tie_parameters(replicas[0])
+            for layer in replica:
+                if isinstance(layer, nn.Dropout):
+                    layer.generator = self.dropout_generator
+        return replicas
 
     def train_batch(self, images: Array, labels: NDArray[np.int64], learning_rate: float) -> float:
         """Forward, loss, backward, step. Returns the batch's mean loss before the step."""
 
-        def learn(network: Network, loss: CrossEntropyLoss, piece: Piece) -> float:
-            logits = network.forward(images[piece.rows, None], piece=piece)
-            share = len(logits) / len(labels)
-            mean = loss.forward(logits, labels[piece.rows])
-            network.backward(share * loss.backward())
-            return share * mean
+        def train_shard(network: nn.Sequential, loss: nn.CrossEntropyLoss, shard: Shard) -> float:
+            network.train()
+            network.set_shard(shard)
+            logits = network.forward(images[shard.examples, None])
+            fraction = len(logits) / len(labels)
+            mean_loss = loss.forward(logits, labels[shard.examples])
+            network.backward(fraction * loss.backward())
+            return fraction * mean_loss
 
-        work = [partial(learn, *each) for each in zip(self.learning, self.losses, strict=True)]
-        losses = self._team.in_pieces(len(labels), work)
-        for other in self.learning[1 : len(losses)]:
-            self.network.gradients += other.gradients
-        if self.gradient_clip:
-            clip_gradients(self.network.gradients, self.gradient_clip)
-        self.optimizer.step(learning_rate)
-        for average in self.averages:
-            average.update(self.optimizer.steps)
+        tasks = [partial(train_shard, *each) for each in zip(self.replicas, self.losses, strict=True)]
+        losses = self._workers.run(len(labels), tasks)
+        for replica in self.replicas[1 : len(losses)]:
+            self.network.gradients += replica.gradients
+        if self.config.optimizer.max_grad_norm:
+            optim.clip_grad_norm_(self.network.gradients, self.config.optimizer.max_grad_norm)
+        self.optimizer.lr = learning_rate
+        self.optimizer.step()
+        for ema in self.emas:
+            ema.update(self.optimizer.steps)
         return sum(losses)
 
     def predict(self, images: Array) -> NDArray[np.float32]:
         """Return the probability of each class, float32 (N, 10)."""
 
-        def use(network: Network, piece: Piece) -> NDArray[np.float32]:
-            logits = network.forward(images[piece.rows, None], training=False, piece=piece)
-            return np.exp(log_softmax(logits)).astype(np.float32, order="C")
+        def predict_shard(network: nn.Sequential, shard: Shard) -> NDArray[np.float32]:
+            network.eval()
+            network.set_shard(shard)
+            logits = network.forward(images[shard.examples, None])
+            return np.exp(nn.log_softmax(logits)).astype(np.float32, order="C")
 
-        work = [partial(use, network) for network in self.using]
-        return np.concatenate(self._team.in_pieces(len(images), work))
+        tasks = [partial(predict_shard, network) for network in self.ema_replicas]
+        return np.concatenate(self._workers.run(len(images), tasks))
 
     def parameter_count(self) -> int:
-        """How many numbers training moves."""
+        """Number of trainable parameters."""
         return self.network.parameters.size
 
-    def state_dict(self) -> dict[str, np.ndarray[Any, Any]]:
+    def state_dict(self) -> StateDict:
         """Return copies of the weights: ``1.weight`` (out, in), ``1.bias`` (out,), ... as PyTorch would."""
-        return {name: array.copy() for name, array in self.used.state().items()}
+        return {name: array.copy() for name, array in self.ema_network.state_dict().items()}
 
     def load_state_dict(self, state: Mapping[str, np.ndarray[Any, Any]]) -> None:
-        """Take over weights of the same names and shapes. Raises ValueError when they do not fit."""
-        for network in (self.network, self.used):
-            network.load(state)
+        """Copy in weights of the same names and shapes. Raises ValueError when they do not fit."""
+        for network in (self.network, self.ema_network):
+            network.load_state_dict(state)
 
-    def training_state(self) -> dict[str, np.ndarray[Any, Any]]:
-        """Return copies of all that training moves, so that it can go on from here: weights, optimizer, generator."""
+    def training_state(self) -> StateDict:
+        """Return copies of all that training changes: weights, optimizer, random generator."""
         generator = json.dumps(self.dropout_generator.bit_generator.state)
-        return {name: array.copy() for name, array in self._moving().items()} | {
+        return {name: array.copy() for name, array in self._training_arrays().items()} | {
             "optimizer.steps": np.array(self.optimizer.steps),
             "dropout_generator": np.array(generator),
         }
 
     def load_training_state(self, state: Mapping[str, np.ndarray[Any, Any]]) -> None:
-        """Go on from a :meth:`training_state` of an equal classifier."""
-        for name, array in self._moving().items():
+        """Resume from a :meth:`training_state` of an equal classifier."""
+        for name, array in self._training_arrays().items():
             array[...] = state[name]
         self.optimizer.steps = int(state["optimizer.steps"])
         self.dropout_generator.bit_generator.state = json.loads(str(state["dropout_generator"]))
 
-    def _moving(self) -> dict[str, Array]:
+    def _training_arrays(self) -> dict[str, Array]:
         return {
             "parameters": self.network.parameters,
             "buffers": self.network.buffers,
-            "used.parameters": self.used.parameters,
-            "used.buffers": self.used.buffers,
-        } | {f"optimizer.{name}": array for name, array in self.optimizer.state().items()}
+            "ema.parameters": self.ema_network.parameters,
+            "ema.buffers": self.ema_network.buffers,
+        } | {f"optimizer.{name}": array for name, array in self.optimizer.state_dict().items()}
 
     def to_bytes(self) -> bytes:
-        """Return an .npz file with the weights and, as JSON text under ``network``, what rebuilds the network."""
+        """Return an .npz file: the weights, the network's config as JSON text, and the standardization."""
         buffer = io.BytesIO()
         weights: dict[str, Any] = self.state_dict()
-        np.savez(buffer, network=np.array(json.dumps(self.architecture)), **weights)
+        np.savez(
+            buffer,
+            network=np.array(self.config.network.model_dump_json()),
+            pixel_mean=np.array(self.standardization.mean),
+            pixel_std=np.array(self.standardization.std),
+            **weights,
+        )
         return buffer.getvalue()
 
     @classmethod
@@ -206,13 +176,16 @@ class ScratchClassifier:
         try:
             with np.load(io.BytesIO(content), allow_pickle=False) as file:
                 if any(member.compress_type for member in file.zip.infolist()):
-                    raise ValueError("compressed")  # it could swell without limit
+                    raise ValueError("compressed")  # it could expand without limit
                 state = dict(file)
-            architecture = json.loads(str(state.pop("network")))
-            generator = np.random.default_rng(0)
-            require_fit(state, build_layers(**architecture, dropout_generator=generator))  # allocate nothing on trust
-            classifier = cls(generator=generator, **architecture)
+            config = EngineConfig(network=NetworkConfig.model_validate_json(str(state.pop("network"))))
+            standardization = Standardization(float(state.pop("pixel_mean")), float(state.pop("pixel_std")))
+            check_state_dict(state, build_layers(nn, config.network))  # before anything is allocated
+            classifier = cls(config, standardization=standardization)
             classifier.load_state_dict(state)
         except Exception as error:  # damaged bytes can fail anywhere in the reading
             raise ValueError(f"not a model of this network: {str(error)[:200]!r}") from None
         return classifier
+
+
+CLASSIFIER = ScratchClassifier

@@ -1,21 +1,34 @@
-"""What an engine is to the pipeline: anything that learns from a batch and predicts."""
+"""What an engine is to the pipeline: anything that trains on a batch and predicts."""
 
 from collections.abc import Mapping
-from typing import Any, Protocol, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-Images = NDArray[np.floating]  # (N, 28, 28), standardised
+Images = NDArray[np.floating]  # (N, 28, 28), standardized
 Labels = NDArray[np.int64]  # (N,), 0 to 9
 Probabilities = NDArray[np.float32]  # (N, 10), each row sums to 1
+StateDict = dict[str, np.ndarray[Any, Any]]
 
-CLASSES = 10
-PREDICTION_BATCH = 250  # digits; bounds the memory that predicting takes
+CLASSES, IMAGE_SHAPE = 10, (28, 28)
+PREDICTION_BATCH = 250  # images; bounds the memory that predicting takes
+
+
+class Standardization(NamedTuple):
+    """Mean and standard deviation by which pixels from 0 to 1 were standardized: (pixel − mean) / std."""
+
+    mean: float = 0.0
+    std: float = 1.0
+
+
+UNSTANDARDIZED = Standardization()
 
 
 class Classifier(Protocol):
     """A network with its loss and optimizer. Both engines implement it, and the pipeline knows nothing else of them."""
+
+    standardization: Standardization
 
     def train_batch(self, images: Images, labels: Labels, learning_rate: float) -> float:
         """Take one optimizer step on a batch and return its mean loss before the step."""
@@ -25,28 +38,28 @@ class Classifier(Protocol):
         """Return the probability of each class for each image, float32 (N, 10)."""
         ...
 
-    def state_dict(self) -> dict[str, np.ndarray[Any, Any]]:
-        """Return copies of the weights under the names that PyTorch gives them, such as ``1.weight``."""
+    def state_dict(self) -> StateDict:
+        """Return copies of the weights that predict, under the names that PyTorch gives them, such as ``1.weight``."""
         ...
 
     def load_state_dict(self, state: Mapping[str, np.ndarray[Any, Any]]) -> None:
-        """Take over weights of the same names and shapes. Raises ValueError when they do not fit."""
+        """Copy in weights of the same names and shapes. Raises ValueError when they do not fit."""
         ...
 
     def parameter_count(self) -> int:
-        """How many numbers training moves."""
+        """Number of trainable parameters."""
         ...
 
-    def training_state(self) -> dict[str, np.ndarray[Any, Any]]:
-        """Return copies of all that training moves, so that it can go on from here."""
+    def training_state(self) -> StateDict:
+        """Return copies of all that training changes (weights, optimizer, generators), so that it can be resumed."""
         ...
 
     def load_training_state(self, state: Mapping[str, np.ndarray[Any, Any]]) -> None:
-        """Go on from a :meth:`training_state` of an equal classifier."""
+        """Resume from a :meth:`training_state` of an equal classifier."""
         ...
 
     def to_bytes(self) -> bytes:
-        """Return the weights and what rebuilds the network, in the engine's own file format."""
+        """Return the weights, the network's config and the standardization, in the engine's own file format."""
         ...
 
     @classmethod

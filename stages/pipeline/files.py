@@ -1,4 +1,4 @@
-"""Writing files so that they are whole or absent, and the same bytes for the same content."""
+"""Writes files that are whole or absent, and the same bytes for the same content."""
 
 import io
 import json
@@ -23,19 +23,20 @@ def write_bytes(path: Path, content: bytes) -> None:
         partial.write_bytes(content)
         partial.replace(path)
     except OSError as error:
-        raise PipelineError(f"{path}: cannot be written: {error.strerror}; free the space or mend the rights") from None
+        reason = f"{error.strerror}; free disk space or fix the permissions"
+        raise PipelineError(f"{path}: cannot be written: {reason}") from None
     finally:
         with suppress(OSError):
             partial.unlink()  # only there when something failed
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write ``content`` as indented JSON, its keys in the order given. Raises ValueError for nan and infinity."""
+    """Write ``content`` as indented JSON, its keys in the order given. Raises ValueError for NaN and infinity."""
     write_bytes(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Write a table, one line a row, numbers as ``str`` gives them."""
+    """Write a table with a header, numbers as ``str`` gives them."""
     lines = [",".join(columns), *(",".join(map(str, row)) for row in rows)]
     write_bytes(path, ("\n".join(lines) + "\n").encode())
 

@@ -1,185 +1,24 @@
-"""params.yaml as validated types: an unknown key, a wrong type or a value out of range stops before any work."""
+"""Reads params.yaml: an unknown key, a wrong type or a value out of range stops before any work, with one line."""
 
 import json
-import re
 import reprlib
 import textwrap
-from decimal import Decimal
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError
 
+from stages.pipeline.config import ENGINES, SHARED, Config, Section, merge
 from stages.pipeline.errors import PipelineError
 from stages.pipeline.stage import run
 
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Epochs = Annotated[int, Field(ge=1, le=10_000)]
-Units = Annotated[int, Field(ge=1, le=10_000)]
-Channels = Annotated[int, Field(ge=1, le=1000)]
-Share = Annotated[float, Field(ge=0, lt=1)]
-Pixels = Annotated[float, Field(ge=0, le=28)]
-Digits = Annotated[int, Field(ge=10, le=1_000_000)]
-
-Source = Literal["torchvision", "package_index", "directory", "synthetic"]
-Activation = Literal["relu", "leaky_relu", "sigmoid", "tanh", "gelu"]
-Initialization = Literal["xavier_uniform", "xavier_normal", "he_uniform", "he_normal"]
-OptimizerName = Literal["sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw"]
-ScheduleName = Literal["constant", "step", "cosine", "one_cycle"]
-
-CLASSIFIER_OPTIONS = (
-    "channels",
-    "hidden",
-    "activation",
-    "batch_norm",
-    "dropout",
-    "initialization",
-    "label_smoothing",
-    "optimizer",
-    "momentum",
-    "weight_decay",
-    "gradient_clip",
-    "ema",
-)
-
-
-class Section(BaseModel):
-    """A part of params.yaml: every key is required, no other is allowed, and nothing is converted from text."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
-
-
-class FetchConfig(Section):
-    """Which digits, and from where."""
-
-    dataset: Literal["MNIST", "FashionMNIST", "KMNIST"]
-    sources: Annotated[list[Source], Field(min_length=1, max_length=10)]
-    directory: Annotated[str, Field(min_length=1, max_length=1000)] | None
-    timeout: Annotated[float, Field(ge=0.01, le=3600)]
-    synthetic_train_size: Annotated[Digits, Field(ge=20)]
-    synthetic_test_size: Digits
-
-    @model_validator(mode="after")
-    def _directory_is_named(self) -> "FetchConfig":
-        if "directory" in self.sources and not self.directory:
-            raise ValueError("directory: must name a folder when sources lists `directory`, got null")
-        return self
-
-
-class PreprocessConfig(Section):
-    """How the digits are split."""
-
-    validation_size: Digits
-
-
-class TrainingParameters(Section):
-    """One network and its training, the same for every engine."""
-
-    channels: Annotated[list[Channels], Field(max_length=2)]
-    hidden: Annotated[list[Units], Field(max_length=20)]
-    activation: Activation
-    batch_norm: bool
-    dropout: Share
-    initialization: Initialization
-    label_smoothing: Share
-    optimizer: OptimizerName
-    learning_rate: Annotated[float, Field(gt=0, le=1e9)]
-    momentum: Share
-    weight_decay: Annotated[float, Field(ge=0, le=1e9)]
-    gradient_clip: Annotated[float, Field(ge=0, le=1e9)]
-    ema: Share
-    schedule: ScheduleName
-    warmup: Fraction
-    step_epochs: Epochs
-    step_factor: Annotated[float, Field(gt=0, le=1)]
-    epochs: Epochs
-    batch_size: Annotated[int, Field(ge=1, le=1_000_000)]
-    patience: Annotated[int, Field(ge=0, le=10_000)]
-    augment: bool
-    rotation: Annotated[float, Field(ge=0, le=180)]
-    shift: Pixels
-    scale: Annotated[float, Field(ge=0, le=0.9)]
-    shear: Annotated[float, Field(ge=0, le=80)]
-    elastic: Pixels
-    resume: bool
-    threads: Annotated[int, Field(ge=1, le=256)]
-
-    def classifier_options(self) -> dict[str, Any]:
-        """What every engine's classifier takes by these names: the network, its loss and its optimizer."""
-        return self.model_dump(include=set(CLASSIFIER_OPTIONS))
-
-
-class TorchTrainingParameters(TrainingParameters):
-    """What only PyTorch offers: a choice of device."""
-
-    device: Literal["auto", "cuda", "mps", "cpu"]
-
-
-class Parameters(Section):
-    """All of params.yaml, apart from the sections of further engines."""
-
-    seed: Annotated[int, Field(ge=0, lt=2**63)]
-    fetch: FetchConfig
-    preprocess: PreprocessConfig
-    train_torch: TorchTrainingParameters
-    train_scratch: TrainingParameters
-
-    def training(self, engine: str) -> TrainingParameters:
-        """The section ``train_ENGINE`` of any engine that has its stages/train_ENGINE.py."""
-        section: TrainingParameters = getattr(self, f"train_{engine}")
-        return section
-
-
-def _with_every_engine(stages: Path) -> type[Parameters]:
-    """Parameters with a section for each further train_ENGINE.py, so that a new engine needs no line here."""
-    names = {path.stem for path in stages.glob("train_*.py")} - set(Parameters.model_fields)
-    sections: dict[str, Any] = dict.fromkeys(sorted(names), (TrainingParameters, ...))
-    return create_model("AllParameters", __base__=Parameters, **sections)
-
-
-_ALL_PARAMETERS = _with_every_engine(Path(__file__).parents[1])
-
-
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """YAML, but a key that stands twice is an error; plain PyYAML silently keeps the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys: list[Any] = []
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if key in keys:
-                raise yaml.constructor.ConstructorError(None, None, f"{_name(key)} stands twice", key_node.start_mark)
-            keys.append(key)
-        return super().construct_mapping(node, deep)
-
-
-def load_config(path: Path = Path("params.yaml")) -> Parameters:
-    """Read and validate params.yaml.
-
-    Raises PipelineError with one line that names the key, what is allowed and the value.
-    """
-    try:
-        with path.open(encoding="utf-8") as file:
-            content = yaml.load(file, Loader=_UniqueKeyLoader)
-    except OSError as error:
-        raise PipelineError(f"{path}: {error.strerror}; run from the project's folder") from None
-    except Exception as error:  # PyYAML lets through what dates, numbers and deep nesting raise
-        fault = textwrap.shorten(str(error), 300, placeholder=" ...") or type(error).__name__
-        raise PipelineError(f"{path}: not valid YAML: {fault}") from None
-    if not isinstance(content, dict):
-        raise PipelineError(f"{path}: must hold `key: value` lines, got {_shown(content)}")
-    try:
-        return _ALL_PARAMETERS.model_validate(content)
-    except ValidationError as error:
-        faults = sorted(error.errors(), key=lambda fault: fault["type"] != "extra_forbidden")  # a misspelt key first
-        raise PipelineError(_sentence(faults[0])) from None
-
-
 _TYPES = {
     "bool_type": "true or false",
-    "int_type": "a whole number",
+    "int_type": "an integer",
     "float_type": "a number",
     "string_type": "text",
     "list_type": "a list",
@@ -188,7 +27,7 @@ _TYPES = {
     "invalid_key": "text, as every key",
     "string_unicode": "text in Unicode",
 }
-_SIGNS = {
+_BOUNDS = {
     "gt": ">",
     "ge": ">=",
     "lt": "<",
@@ -200,12 +39,67 @@ _REPR = reprlib.Repr()  # stays short even where aliases make a small file a hug
 _REPR.maxlevel, _REPR.maxstring, _REPR.maxother = 3, 60, 60
 
 
-def _sentence(fault: ErrorDetails) -> str:
-    """One fault as ``section.key: what is allowed, got value``."""
-    key = ".".join(map(_name, fault["loc"]))
-    kind, context, value = fault["type"], fault.get("ctx", {}), fault["input"]
+def load_config(path: Path = Path("params.yaml")) -> Config:
+    """Read and validate params.yaml. Raises PipelineError with one line that names the key and what is allowed."""
+    return validate(_read(path))
+
+
+def validate(content: Mapping[Any, Any]) -> Config:
+    """Return the config of a file's content; each engine's section is completed by the shared ones.
+
+    Raises PipelineError with one line that names the key, what is allowed and the value.
+    """
+    content = dict(content)
+    shared = {name: content[name] for name in SHARED if name in content}
+    for engine in ENGINES:
+        if isinstance(content.get(engine), dict):
+            content[engine] = merge(shared, content[engine])
+    try:
+        config = Config.model_validate(content)
+    except ValidationError as error:
+        errors = sorted(error.errors(), key=lambda each: each["type"] != "extra_forbidden")  # a misspelled key first
+        raise PipelineError(_sentence(errors[0])) from None
+    for key in _missing(config):
+        raise PipelineError(f"{key}: missing; it must be given")
+    return config
+
+
+def _read(path: Path) -> dict[Any, Any]:
+    """The top level of a YAML 1.2 file, which is what DVC reads and writes: ``1e-5`` is a number."""
+    try:
+        content = YAML(typ="safe", pure=True).load(path.read_bytes())
+    except OSError as error:
+        raise PipelineError(f"{path}: {error.strerror}; run from the project's folder") from None
+    except Exception as error:  # ruamel.yaml lets through what dates, numbers, tags and deep nesting raise
+        raise PipelineError(f"{path}: not valid YAML: {_yaml_problem(error)}") from None
+    if not isinstance(content, dict):
+        raise PipelineError(f"{path}: must hold `key: value` lines, got {_shown(content)}")
+    return content
+
+
+def _yaml_problem(error: Exception) -> str:
+    text = str(error)
+    if isinstance(error, MarkedYAMLError) and error.problem and error.problem_mark:
+        text = f"{error.problem}, line {error.problem_mark.line + 1}"
+    return textwrap.shorten(text, 300, placeholder=" ...") or type(error).__name__
+
+
+def _missing(section: Section, path: str = "") -> Iterator[str]:
+    """The full name of each key that the file does not give."""
+    for name in type(section).model_fields:
+        value = getattr(section, name)
+        if name not in section.model_fields_set:
+            yield path + name
+        elif isinstance(value, Section):
+            yield from _missing(value, f"{path}{name}.")
+
+
+def _sentence(error: ErrorDetails) -> str:
+    """One error as ``section.key: what is allowed, got value``."""
+    key = ".".join(map(_name, error["loc"]))
+    kind, context, value = error["type"], error.get("ctx", {}), error["input"]
     if kind == "extra_forbidden":
-        return f"{key}: unknown key, got {_shown(value)}; the keys here are {', '.join(_keys(fault['loc'][:-1]))}"
+        return f"{key}: unknown key, got {_shown(value)}; the keys here are {', '.join(_keys(error['loc'][:-1]))}"
     if kind == "missing":
         return f"{key}: missing; it must be given"
     if kind == "value_error":
@@ -213,25 +107,18 @@ def _sentence(fault: ErrorDetails) -> str:
     if kind == "literal_error":
         allowed = "one of " + str(context["expected"]).replace("'", "")
     else:
-        limits = [(sign, context[name]) for name, sign in _SIGNS.items() if name in context]
+        limits = [(sign, context[name]) for name, sign in _BOUNDS.items() if name in context]
         bounds = [f"{sign} {f'{limit:g}' if isinstance(limit, float) else limit}" for sign, limit in limits]
-        allowed = _TYPES.get(kind) or " ".join(bounds) or fault["msg"]
-    return f"{key}: must be {allowed}, got {_shown(value)}{_hint(kind, value)}"
+        allowed = _TYPES.get(kind) or " ".join(bounds) or error["msg"]
+    return f"{key}: must be {allowed}, got {_shown(value)}"
 
 
 def _keys(location: tuple[int | str, ...]) -> list[str]:
     """The keys that the section at ``location`` of params.yaml has."""
-    section: type[BaseModel] = _ALL_PARAMETERS
+    section: type[BaseModel] = Config
     for name in location:
         section = section.model_fields[str(name)].annotation  # type: ignore[assignment]  # a Section by construction
     return list(section.model_fields)
-
-
-def _hint(kind: str, value: object) -> str:
-    """YAML 1.1 reads 1e-3 as text; nobody guesses that."""
-    if kind != "float_type" or not isinstance(value, str) or not re.fullmatch(r"[-+]?[\d.]+e[-+]?\d\d?", value, re.A):
-        return ""
-    return f" (text in YAML: write {Decimal(value):f})"
 
 
 def _name(key: object) -> str:

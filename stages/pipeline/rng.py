@@ -18,6 +18,6 @@ class Generators(NamedTuple):
 
 
 def spawn_generators(seed: int) -> Generators:
-    """Return the generators of one seed. New ones go last, so that those before keep their numbers."""
+    """Return the generators of one seed. New ones go last, so that those before keep their streams."""
     streams = np.random.SeedSequence(seed).spawn(len(Generators._fields))
     return Generators(*map(np.random.default_rng, streams))

@@ -1,4 +1,4 @@
-"""Where training stands after an epoch, on disk, so that an interrupted training can go on."""
+"""The state of training after an epoch, on disk, so that an interrupted training can be resumed."""
 
 import io
 import json
@@ -10,15 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from stages.pipeline.classifier import Classifier
+from stages.pipeline.classifier import Classifier, StateDict
+from stages.pipeline.config import EngineConfig
 from stages.pipeline.errors import PipelineError
 from stages.pipeline.files import write_bytes
-from stages.pipeline.params import TrainingParameters
 from stages.pipeline.rng import Generators
 from stages.pipeline.splits import Split
 
 STAGES = Path(__file__).parents[1]
-State = dict[str, np.ndarray[Any, Any]]
+CODE = ("pipeline", "training", "engines")  # the folders of STAGES that decide what training does
 
 
 @dataclass
@@ -26,66 +26,65 @@ class Progress:
     """What the loop knows after some epochs: the rows of history.csv, the best epoch's weights, the time taken."""
 
     history: list[list[float]] = field(default_factory=list)
-    best_state: State = field(default_factory=dict)
+    best_state: StateDict = field(default_factory=dict)
     seconds: float = 0.0
-    learning_seconds: float = 0.0
+    training_seconds: float = 0.0
 
 
 class Checkpoint:
-    """A file that holds the progress of one training: this code with these parameters on these digits.
+    """A file that holds the progress of one training: this code with this config on these splits.
 
     What another training left there is not loaded, and is overwritten after the first epoch.
     """
 
-    def __init__(
-        self, path: Path, parameters: TrainingParameters, splits: Sequence[Split], generators: Generators
-    ) -> None:
+    def __init__(self, path: Path, config: EngineConfig, splits: Sequence[Split], generators: Generators) -> None:
         self.path, self.generators = path, generators
-        settings = parameters.model_dump(exclude={"resume"})
-        digits = [zlib.crc32(array.tobytes()) for split in splits for array in split]
-        code = [zlib.crc32(module.read_bytes()) for module in sorted(STAGES.rglob("*.py"))]
+        settings = config.model_dump(exclude={"training": {"resume"}})
+        data = [zlib.crc32(array.tobytes()) for split in splits for array in split]
+        modules = sorted(module for folder in CODE for module in (STAGES / folder).rglob("*.py"))
+        code = [zlib.crc32(module.read_bytes()) for module in modules]
         # Before the first epoch, the generators' states stand for the seed.
-        self._training = json.dumps([settings, digits, code, self._states()])
+        self._identity = json.dumps([settings, data, code, self._generator_states()])
 
-    def _states(self) -> list[Mapping[str, Any]]:
+    def _generator_states(self) -> list[Mapping[str, Any]]:
         return [generator.bit_generator.state for generator in self.generators]
 
     def save(self, classifier: Classifier, progress: Progress) -> None:
-        """Write everything that the rest of the training depends on, in one step."""
-        about = {
-            "training": self._training,
+        """Write everything that the rest of the training depends on, atomically."""
+        metadata = {
+            "identity": self._identity,
             "history": progress.history,
-            "seconds": [progress.seconds, progress.learning_seconds],
-            "generators": self._states(),
+            "seconds": [progress.seconds, progress.training_seconds],
+            "generators": self._generator_states(),
         }
         buffer = io.BytesIO()
-        arrays: dict[str, Any] = _named("classifier.", classifier.training_state())
-        arrays |= _named("best.", progress.best_state) | {"about": np.array(json.dumps(about))}
+        arrays: dict[str, Any] = _with_prefix("classifier.", classifier.training_state())
+        arrays |= _with_prefix("best.", progress.best_state) | {"metadata": np.array(json.dumps(metadata))}
         np.savez(buffer, **arrays)
         write_bytes(self.path, buffer.getvalue())
 
     def load(self, classifier: Classifier) -> Progress:
-        """Bring the classifier and the generators back to where they were; without a file, leave all at the start.
+        """Restore the classifier and the generators; without a file of this training, leave both at the start.
 
         Raises PipelineError when it is this training's and yet does not fit, as on another device.
         """
         try:
             with np.load(io.BytesIO(self.path.read_bytes()), allow_pickle=False) as file:
                 state = dict(file)
-            about = json.loads(str(state.pop("about")))
-            if about["training"] != self._training:
-                raise ValueError("it is of other parameters, of other digits or of other code")
+            metadata = json.loads(str(state.pop("metadata")))
+            if metadata["identity"] != self._identity:
+                raise ValueError("it belongs to another config, other data or other code")
         except FileNotFoundError:
-            print("no interrupted training to resume: it starts with the first epoch", flush=True)
+            print("no interrupted training to resume: starting with the first epoch", flush=True)
             return Progress()
         except Exception as error:  # damaged bytes can fail anywhere in the reading
-            print(f"{self.path}: cannot be resumed, {error}; training starts with the first epoch", flush=True)
+            print(f"{self.path}: cannot be resumed, {error}; starting with the first epoch", flush=True)
             return Progress()
         try:
-            classifier.load_training_state(_renamed(state, "classifier."))
-            for generator, saved in zip(self.generators, about["generators"], strict=True):
+            classifier.load_training_state(_without_prefix(state, "classifier."))
+            for generator, saved in zip(self.generators, metadata["generators"], strict=True):
                 generator.bit_generator.state = saved
-            return Progress(about["history"], _renamed(state, "best."), *about["seconds"])
+            return Progress(metadata["history"], _without_prefix(state, "best."), *metadata["seconds"])
         except Exception as error:  # half of it may be loaded: no training can start from that
             raise PipelineError(
                 f"{self.path}: does not fit, {error!r}; resume on the device where it was written, or remove it"
@@ -96,9 +95,9 @@ class Checkpoint:
         self.path.unlink(missing_ok=True)
 
 
-def _named(prefix: str, state: Mapping[str, np.ndarray[Any, Any]]) -> State:
+def _with_prefix(prefix: str, state: Mapping[str, np.ndarray[Any, Any]]) -> StateDict:
     return {prefix + name: array for name, array in state.items()}
 
 
-def _renamed(state: Mapping[str, np.ndarray[Any, Any]], prefix: str) -> State:
+def _without_prefix(state: Mapping[str, np.ndarray[Any, Any]], prefix: str) -> StateDict:
     return {name.removeprefix(prefix): array for name, array in state.items() if name.startswith(prefix)}

@@ -10,18 +10,19 @@ import numpy as np
 from tqdm import tqdm
 
 from stages.pipeline.classifier import Classifier, predict_in_batches
+from stages.pipeline.config import EngineConfig
 from stages.pipeline.errors import PipelineError
 from stages.pipeline.files import write_csv
-from stages.pipeline.params import TrainingParameters
 from stages.pipeline.rng import Generators
-from stages.pipeline.splits import Split, shuffled_batches
+from stages.pipeline.splits import Split
 from stages.training.augmentation import Augmentation
+from stages.training.batches import shuffled_batches, steps_per_epoch
 from stages.training.checkpoint import Checkpoint, Progress
-from stages.training.metrics import accuracy, cross_entropy
+from stages.pipeline.metrics import accuracy, cross_entropy
 from stages.training.schedules import Schedule, make_schedule
 
 
-class Epoch(NamedTuple):
+class EpochMetrics(NamedTuple):
     """A row of history.csv. Losses and accuracies are those of the weights at the epoch's end."""
 
     epoch: int
@@ -33,101 +34,96 @@ class Epoch(NamedTuple):
 
 
 class Timing(NamedTuple):
-    """What training took."""
+    """How long training took, resumed parts included."""
 
-    train_seconds: float  # the whole loop, with the measurements after each epoch
-    images_per_second: float  # digits learnt in a second, those measurements apart
+    seconds: float  # the whole loop, evaluation after each epoch included
+    throughput: float  # training images per second, evaluation excluded
 
 
 def train(
     classifier: Classifier,
     training: Split,
     validation: Split,
-    parameters: TrainingParameters,
+    config: EngineConfig,
     generators: Generators,
     history: Path,
     checkpoint: Checkpoint,
 ) -> Timing:
-    """Train for ``parameters.epochs``, or until none is better for ``patience``; leave the best epoch's weights.
+    """Train for ``config.training.epochs``, or until early stopping; leave the best epoch's weights in the classifier.
 
     The best epoch has the highest validation accuracy; between equals, the lower validation loss. ``train_loss`` and
-    ``train_accuracy`` are measured as those of the validation split are, on as many training digits, undistorted.
-    ``history`` and ``checkpoint`` are rewritten after every epoch. Raises PipelineError when a loss is not finite.
+    ``train_accuracy`` are measured in eval mode like those of the validation split, on as many undistorted training
+    images. ``history`` and ``checkpoint`` are rewritten after every epoch. Raises PipelineError when a loss is not
+    finite.
     """
-    _require_batches_to_normalise(training, parameters)
-    progress = checkpoint.load(classifier) if parameters.resume else Progress()
-    epochs = [Epoch(int(number), *measured) for number, *measured in progress.history]
+    _check_batch_norm(training, config)
+    progress = checkpoint.load(classifier) if config.training.resume else Progress()
+    epochs = [EpochMetrics(int(number), *measured) for number, *measured in progress.history]
     if epochs:  # the file may be another run's by now
-        write_csv(history, Epoch._fields, epochs)
-    schedule = make_schedule(parameters, _steps(training, parameters))
-    augment = Augmentation(parameters, float(training.images.min())) if parameters.augment else None
-    sample = _evenly_spaced(training, len(validation.labels))
-    while len(epochs) < parameters.epochs and not _out_of_patience(epochs, parameters.patience):
+        write_csv(history, EpochMetrics._fields, epochs)
+    steps = steps_per_epoch(training, config.training.batch_size)
+    schedule = make_schedule(config, steps)
+    augment = Augmentation(config.augmentation, float(training.images.min())) if config.augmentation.enabled else None
+    sample = _subsample(training, len(validation.labels))
+    while len(epochs) < config.training.epochs and not _should_stop_early(epochs, config.training.patience):
         started = time.perf_counter()
-        batches = shuffled_batches(training, parameters.batch_size, generators.shuffling)
+        batches = shuffled_batches(training, config.training.batch_size, generators.shuffling)
         if augment:
             batches = (Split(augment(batch.images, generators.augmentation), batch.labels) for batch in batches)
-        rate = _learn(classifier, batches, _steps(training, parameters), parameters, schedule, epochs)
-        progress.learning_seconds += time.perf_counter() - started
-        epoch = Epoch(len(epochs) + 1, rate, *_measure(classifier, sample), *_measure(classifier, validation))
+        rate = _train_epoch(classifier, batches, config, schedule, epochs, steps)
+        progress.training_seconds += time.perf_counter() - started
+        epoch = EpochMetrics(len(epochs) + 1, rate, *_evaluate(classifier, sample), *_evaluate(classifier, validation))
         if not math.isfinite(epoch.validation_loss):
             raise _divergence(epoch.validation_loss, epoch.epoch, "its end", rate)
         epochs.append(epoch)
-        write_csv(history, Epoch._fields, epochs)
+        write_csv(history, EpochMetrics._fields, epochs)
         if epoch is _best(epochs):
             progress.best_state = classifier.state_dict()
         progress.history = [list(epoch) for epoch in epochs]
         progress.seconds += time.perf_counter() - started
         checkpoint.save(classifier, progress)
-        print(_line(epoch, parameters.epochs), flush=True)
-    if len(epochs) < parameters.epochs:
-        print(f"stopped early: no epoch was better than epoch {_best(epochs).epoch}", flush=True)
+        print(_format_epoch(epoch, config.training.epochs), flush=True)
+    if len(epochs) < config.training.epochs:
+        print(f"early stopping: no epoch was better than epoch {_best(epochs).epoch}", flush=True)
     classifier.load_state_dict(progress.best_state)
-    learnt = len(epochs) * len(training.labels)
-    return Timing(round(progress.seconds, 2), round(learnt / progress.learning_seconds))
+    return Timing(progress.seconds, len(epochs) * len(training.labels) / progress.training_seconds)
 
 
-def _best(epochs: Sequence[Epoch]) -> Epoch:
+def _best(epochs: Sequence[EpochMetrics]) -> EpochMetrics:
     """The first of the best."""
     return max(epochs, key=lambda epoch: (epoch.validation_accuracy, -epoch.validation_loss))
 
 
-def _out_of_patience(epochs: Sequence[Epoch], patience: int) -> bool:
+def _should_stop_early(epochs: Sequence[EpochMetrics], patience: int) -> bool:
     return bool(epochs) and 0 < patience <= len(epochs) - _best(epochs).epoch
 
 
-def _require_batches_to_normalise(training: Split, parameters: TrainingParameters) -> None:
-    if (
-        parameters.batch_norm
-        and parameters.hidden
-        and 1 in (parameters.batch_size, len(training.labels) % parameters.batch_size)
-    ):
+def _check_batch_norm(training: Split, config: EngineConfig) -> None:
+    """A hidden layer's unit has one value per image, so a batch of one image has no variance."""
+    batch_size, count = config.training.batch_size, len(training.labels)
+    if config.network.batch_norm and config.network.hidden_sizes and 1 in (batch_size, count % batch_size):
         raise PipelineError(
-            f"batch_norm cannot learn from a batch of one digit, and batch_size {parameters.batch_size} leaves one of "
-            f"{len(training.labels)}: choose another batch_size"
+            f"batch_norm cannot train on a batch of one image, and batch_size {batch_size} leaves one of {count}: "
+            "choose another batch_size"
         )
 
 
-def _steps(training: Split, parameters: TrainingParameters) -> int:
-    """Batches in an epoch, the last one perhaps smaller."""
-    return math.ceil(len(training.labels) / parameters.batch_size)
-
-
-def _learn(
+def _train_epoch(
     classifier: Classifier,
     batches: Iterable[Split],
-    steps: int,
-    parameters: TrainingParameters,
+    config: EngineConfig,
     schedule: Schedule,
-    epochs: Sequence[Epoch],
+    epochs: Sequence[EpochMetrics],
+    steps: int,
 ) -> float:
-    """Learn from one epoch's batches, after those ``epochs``. Returns the last learning rate, to six digits."""
+    """Train on one epoch's batches, after those ``epochs``. Returns the last learning rate, to six digits."""
     number, learning_rate = len(epochs) + 1, math.nan
     known = f", validation accuracy {epochs[-1].validation_accuracy:.2%}" if epochs else ""
-    with tqdm(batches, f"epoch {number}/{parameters.epochs}", steps, leave=False, disable=None, unit="batch") as bar:
+    title = f"epoch {number}/{config.training.epochs}"
+    with tqdm(batches, title, steps, leave=False, disable=None, unit="batch") as bar:
         for step, batch in enumerate(bar):
             learning_rate = schedule(len(epochs) * steps + step)
-            with np.errstate(over="ignore", invalid="ignore"):  # said below, in words
+            with np.errstate(over="ignore", invalid="ignore"):  # reported below, in words
                 loss = classifier.train_batch(batch.images, batch.labels, learning_rate)
             if not math.isfinite(loss):
                 raise _divergence(loss, number, f"step {step + 1} of {steps}", learning_rate)
@@ -142,20 +138,20 @@ def _divergence(loss: float, epoch: int, where: str, learning_rate: float) -> Pi
     )
 
 
-def _measure(classifier: Classifier, split: Split) -> tuple[float, float]:
+def _evaluate(classifier: Classifier, split: Split) -> tuple[float, float]:
     """Loss and accuracy, rounded to what history.csv shows."""
     with np.errstate(over="ignore", invalid="ignore"):
         probabilities = predict_in_batches(classifier, split.images)
     return round(cross_entropy(probabilities, split.labels), 6), round(accuracy(probabilities, split.labels), 6)
 
 
-def _evenly_spaced(split: Split, size: int) -> Split:
-    """About ``size`` digits of the split, at equal distances; all of a smaller one."""
-    distance = max(len(split.labels) // size, 1)
-    return Split(split.images[::distance][:size], split.labels[::distance][:size])
+def _subsample(split: Split, size: int) -> Split:
+    """About ``size`` examples of the split, evenly spaced; all of a smaller one."""
+    stride = max(len(split.labels) // size, 1)
+    return Split(split.images[::stride][:size], split.labels[::stride][:size])
 
 
-def _line(epoch: Epoch, epochs: int) -> str:
+def _format_epoch(epoch: EpochMetrics, epochs: int) -> str:
     return (
         f"epoch {epoch.epoch}/{epochs}: train loss {epoch.train_loss:.4f} accuracy {epoch.train_accuracy:.2%}, "
         f"validation loss {epoch.validation_loss:.4f} accuracy {epoch.validation_accuracy:.2%}"

@@ -3,24 +3,25 @@
 import math
 from collections.abc import Callable
 
-from stages.pipeline.params import TrainingParameters
+from stages.pipeline.config import EngineConfig
 
 Schedule = Callable[[int], float]
 
 
-def make_schedule(parameters: TrainingParameters, steps_per_epoch: int) -> Schedule:
-    """Return the learning rate of each step, counted from 0, as params.yaml describes it."""
-    peak, total = parameters.learning_rate, parameters.epochs * steps_per_epoch
-    match parameters.schedule:
+def make_schedule(config: EngineConfig, steps_per_epoch: int) -> Schedule:
+    """Return the learning rate of each step, counted from 0, as the config describes it."""
+    optimizer = config.optimizer
+    maximum, total = optimizer.learning_rate, config.training.epochs * steps_per_epoch
+    match optimizer.schedule:
         case "constant":
-            return lambda _: peak
+            return lambda _: maximum
         case "step":
-            interval, factor = parameters.step_epochs * steps_per_epoch, parameters.step_factor
-            return lambda step: peak * factor ** (step // interval)
+            interval = optimizer.step_size * steps_per_epoch
+            return lambda step: maximum * optimizer.gamma ** (step // interval)
         case "cosine":
-            return lambda step: peak * cosine(step / total)
+            return lambda step: maximum * cosine(step / total)
         case "one_cycle":
-            return one_cycle(peak, total, round(parameters.warmup * total))
+            return one_cycle(maximum, total, round(optimizer.warmup_fraction * total))
 
 
 def cosine(progress: float) -> float:
@@ -28,12 +29,12 @@ def cosine(progress: float) -> float:
     return (1 + math.cos(math.pi * progress)) / 2
 
 
-def one_cycle(peak: float, total: int, warmup: int) -> Schedule:
-    """Climb in a straight line for ``warmup`` steps, reach ``peak``, then fall along a cosine (after Smith 2018)."""
+def one_cycle(maximum: float, total: int, warmup: int) -> Schedule:
+    """Linear warmup over ``warmup`` steps to ``maximum``, then cosine annealing to 0 (after Smith 2018)."""
 
     def learning_rate(step: int) -> float:
         if step < warmup:
-            return peak * (step + 1) / warmup  # step 0 already learns a little
-        return peak * cosine((step - warmup) / (total - warmup))
+            return maximum * (step + 1) / warmup  # step 0 already trains a little
+        return maximum * cosine((step - warmup) / (total - warmup))
 
     return learning_rate

@@ -16,9 +16,12 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from stages.pipeline.classifier import Classifier
-from stages.pipeline.params import TrainingParameters, load_config
-from stages.pipeline.rng import Generators, spawn_generators
+from stages.engines import make
+from stages.engines.network import build_layers
+from stages.pipeline.classifier import UNSTANDARDIZED
+from stages.pipeline.config import EngineConfig
+from stages.pipeline.params import load_config
+from stages.pipeline.rng import spawn_generators
 from stages.pipeline.splits import Split
 from stages.training.checkpoint import Checkpoint
 from stages.training.loop import train
@@ -28,11 +31,11 @@ Array = NDArray[np.float32]
 
 
 class Task(NamedTuple):
-    """A network, by what lies between pixels and classes, on so many threads of the CPU."""
+    """A network, by its layers between pixels and classes, and the CPU threads that train it."""
 
     threads: int
     channels: list[int]
-    hidden: list[int]
+    hidden_sizes: list[int]
 
 
 def main() -> None:
@@ -44,45 +47,33 @@ def main() -> None:
     print(json.dumps({"milliseconds": seconds * 1000, "mebibytes": peak}))
 
 
-def random_digits(count: int) -> Split:
-    """As many as that, which no network can learn: time does not depend on what is learnt."""
+def random_split(count: int) -> Split:
+    """Random images with random labels: the time of a step does not depend on what is learned."""
     generator = np.random.default_rng(0)
     return Split(generator.normal(size=(count, 28, 28)).astype(np.float32), generator.integers(10, size=count))
 
 
-def settings_for(task: Task) -> TrainingParameters:
-    """The committed settings of the NumPy network, with the task's layers, for one epoch."""
-    changes: dict[str, Any] = {"channels": task.channels, "hidden": task.hidden, "epochs": 1, "batch_size": BATCH}
-    return load_config().train_scratch.model_copy(update=changes)
-
-
-def make_classifier(name: str, settings: TrainingParameters, generators: Generators, threads: int) -> Classifier:
-    """An engine as its stage makes it, on so many threads of the CPU."""
-    if name == "torch":
-        import torch
-
-        from stages.engines.torch_engine import TorchClassifier
-
-        torch.set_num_threads(threads)
-        return TorchClassifier(generator=generators.weights, **settings.classifier_options())
-    from stages.engines.scratch_engine import ScratchClassifier
-
-    classifier = ScratchClassifier(generator=generators.weights, **settings.classifier_options(), threads=threads)
-    threadpool_limits(classifier.blas_threads, user_api="blas")
-    return classifier
+def config_for(task: Task) -> EngineConfig:
+    """The committed optimizer with the task's layers and threads, for one epoch."""
+    return load_config().torch.updated(
+        network={"channels": task.channels, "hidden_sizes": task.hidden_sizes},
+        training={"epochs": 1, "batch_size": BATCH},
+        threads=task.threads,
+        device="cpu",
+    )
 
 
 def engine(name: str, task: Task) -> float:
     """One of the two engines, through the pipeline's own training loop, with fused AdamW in PyTorch."""
-    settings, generators = settings_for(task), spawn_generators(0)
-    classifier = make_classifier(name, settings, generators, task.threads)
+    config, generators = config_for(task), spawn_generators(0)
+    classifier = make(name, config, generators, UNSTANDARDIZED)
     with tempfile.TemporaryDirectory() as folder:
         history = Path(folder, "history.csv")
-        for steps in (20, STEPS):  # the first few pay for what comes once
-            digits = random_digits(steps * BATCH)
-            checkpoint = Checkpoint(Path(folder, "checkpoint.npz"), settings, [digits], generators)
-            timing = train(classifier, digits, random_digits(BATCH), settings, generators, history, checkpoint)
-    return BATCH / timing.images_per_second
+        for steps in (20, STEPS):  # the first few pay for what happens once
+            split = random_split(steps * BATCH)
+            checkpoint = Checkpoint(Path(folder, "checkpoint.npz"), config, [split], generators)
+            timing = train(classifier, split, random_split(BATCH), config, generators, history, checkpoint)
+    return BATCH / timing.throughput
 
 
 def tutorial(task: Task) -> float:
@@ -90,14 +81,12 @@ def tutorial(task: Task) -> float:
     import torch
     from torch.utils.data import DataLoader, TensorDataset
 
-    from stages.engines.torch_engine import build_network
-
     torch.set_num_threads(task.threads)
-    network = build_network(task.channels, task.hidden, "relu", batch_norm=False, dropout=0.0)
+    network = torch.nn.Sequential(*build_layers(torch.nn, config_for(task).network))
     loss_function, optimizer = torch.nn.CrossEntropyLoss(), torch.optim.Adam(network.parameters())
     for steps in (20, STEPS):
-        digits = random_digits(steps * BATCH)
-        dataset = TensorDataset(torch.from_numpy(digits.images[:, None]), torch.from_numpy(digits.labels))
+        split = random_split(steps * BATCH)
+        dataset = TensorDataset(torch.from_numpy(split.images[:, None]), torch.from_numpy(split.labels))
         started = time.perf_counter()
         for images, labels in DataLoader(dataset, BATCH, shuffle=True):
             optimizer.zero_grad()
@@ -111,22 +100,22 @@ def scikit_learn(task: Task) -> float:
     """scikit-learn's own network of the same dense layers, with Adam."""
     from sklearn.neural_network import MLPClassifier
 
-    network = MLPClassifier(task.hidden, batch_size=BATCH, shuffle=True)
+    network = MLPClassifier(task.hidden_sizes, batch_size=BATCH, shuffle=True)
     for steps in (20, STEPS):
-        digits = random_digits(steps * BATCH)
-        flat = digits.images.reshape(len(digits.images), -1)
+        split = random_split(steps * BATCH)
+        flat = split.images.reshape(len(split.images), -1)
         started = time.perf_counter()
-        network.partial_fit(flat, digits.labels, classes=np.arange(10))
+        network.partial_fit(flat, split.labels, classes=np.arange(10))
     return (time.perf_counter() - started) / STEPS
 
 
 def floor(task: Task) -> float:
-    """The matrix products of a NumPy step and nothing else, on as many threads and in as many pieces of the batch."""
-    pieces = task.threads if task.channels else 1
-    threadpool_limits(task.threads // pieces, user_api="blas")
-    work = [list(products(task, BATCH // pieces)) for _ in range(pieces)]
-    with ThreadPoolExecutor(pieces) as threads:
-        run = threads.map if pieces > 1 else map
+    """The matrix products of a NumPy step and nothing else, on as many threads and in as many shards of the batch."""
+    shards = task.threads if task.channels else 1
+    threadpool_limits(task.threads // shards, user_api="blas")
+    work = [list(products(task, BATCH // shards)) for _ in range(shards)]
+    with ThreadPoolExecutor(shards) as threads:
+        run = threads.map if shards > 1 else map
         for steps in (20, STEPS):
             started = time.perf_counter()
             for _ in range(steps):
@@ -148,7 +137,7 @@ def products(task: Task, examples: int) -> Iterator[tuple[Array, Array, Array]]:
         factors += convolution_products(outputs, inputs, side, examples)
         side, inputs = (side - 4) // 2, outputs
     features = inputs * side * side
-    for units in (*task.hidden, 10):
+    for units in (*task.hidden_sizes, 10):
         weight, batch, gradient = random(units, features), random(features, examples), random(units, examples)
         factors += [(weight, batch), (gradient, batch.T)]
         factors += [(weight.T, gradient)] if features != 28 * 28 else []  # nobody needs that of the pixels

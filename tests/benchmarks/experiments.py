@@ -1,8 +1,9 @@
-"""Experiments of DVC's with several seeds, each in a folder of its own, so that the workspace stays as it is."""
+"""DVC experiments with several seeds, each in a folder of its own, so that the workspace stays as it is."""
 
 import json
 import statistics
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,15 +13,25 @@ SEEDS = (1, 2, 3)
 ENGINES = ("torch", "scratch")
 
 
-def run(name: str, options: Mapping[str, object], *targets: str) -> None:
-    """Run one experiment. What DVC's cache already holds is not repeated."""
+def run(name: str, options: Mapping[str, object], *targets: str, deleted: Sequence[str] = ()) -> str:
+    """Run one experiment and return what it printed. What DVC's run cache already holds is not repeated."""
     subprocess.run(["dvc", "exp", "remove", name], capture_output=True)  # of an earlier call, if any
-    settings = [part for key, value in options.items() for part in ("--set-param", setting(key, value))]
-    subprocess.run(["dvc", "exp", "run", "--temp", "--name", name, *settings, *targets], check=True)
+    settings = [*deleted, *(setting(key, value) for key, value in options.items())]
+    arguments = [part for each in settings for part in ("--set-param", each)]
+    command = ["dvc", "exp", "run", "--temp", "--name", name, *arguments, *targets]
+    printed = []
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        for line in process.stdout:
+            sys.stdout.write(line)
+            printed.append(line)
+    if process.returncode:
+        sys.exit(f"error: {name} failed")
+    return "".join(printed)
 
 
 def setting(key: str, value: object) -> str:
-    """``key=value`` as the command line of DVC wants it."""
+    """``key=value`` as DVC's command line takes it."""
     return f"{key}={json.dumps(value, separators=(',', ':'))}" if not isinstance(value, str) else f"{key}={value}"
 
 
@@ -30,7 +41,7 @@ def read(name: str, path: str) -> Any:
 
 
 def summary(accuracies: Sequence[float]) -> dict[str, object]:
-    """What is published of some seeds' test accuracies."""
+    """What is published of several seeds' test accuracies."""
     return {
         "accuracies": accuracies,
         "mean": round(statistics.mean(accuracies), 6),

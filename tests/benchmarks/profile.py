@@ -8,7 +8,10 @@ import time
 from collections import defaultdict
 from typing import Any
 
-from tests.benchmarks.contenders import BATCH, Task, make_classifier, random_digits, settings_for
+from stages.engines.scratch_engine import make
+from stages.pipeline.classifier import UNSTANDARDIZED
+from stages.pipeline.rng import spawn_generators
+from tests.benchmarks.contenders import BATCH, Task, config_for, random_split
 
 PASSES = ("forward", "backward_parameters", "backward_input")
 STEPS = 100
@@ -22,11 +25,7 @@ def print_profile(task: Task) -> None:
 
 def profile(task: Task) -> dict[str, float]:
     """Milliseconds of each layer's passes, the loss and the optimizer in the first thread: medians over 100 steps."""
-    from stages.engines.scratch_engine import ScratchClassifier
-    from stages.pipeline.rng import spawn_generators
-
-    classifier = make_classifier("scratch", settings_for(task), spawn_generators(0), task.threads)
-    assert isinstance(classifier, ScratchClassifier)
+    classifier = make(config_for(task), spawn_generators(0), UNSTANDARDIZED)
     times: dict[str, list[float]] = defaultdict(list)
     parts: list[tuple[str, object, str]] = [
         (f"{index} {type(layer).__name__}.{name}", layer, name)
@@ -36,9 +35,9 @@ def profile(task: Task) -> dict[str, float]:
     parts += [(f"loss.{name}", classifier.losses[0], name) for name in ("forward", "backward")]
     for name, owner, method in [*parts, ("optimizer.step", classifier.optimizer, "step")]:
         setattr(owner, method, timed(getattr(owner, method), times[name]))
-    digits = random_digits(BATCH)
+    split = random_split(BATCH)
     for _ in range(STEPS):
-        classifier.train_batch(digits.images, digits.labels, 0.001)
+        classifier.train_batch(split.images, split.labels, 0.001)
     return {name: statistics.median(taken) * 1000 for name, taken in times.items() if taken}
 
 

@@ -1,41 +1,43 @@
-"""The proof: the same network, weights and batches give the same training in both engines."""
+"""The proof: the same config, seed and batches give the same training in both engines."""
 
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from stages.engines.scratch_engine import ScratchClassifier
 from stages.engines.torch_engine import TorchClassifier
+from stages.pipeline.rng import spawn_generators
+from tests.configs import make_config
 
 OPTIMIZERS = {"sgd": 0.1, "momentum": 0.05, "nesterov": 0.05, "rmsprop": 0.001, "adam": 0.003, "adamw": 0.003}
 
 
 NETWORKS: dict[str, dict[str, Any]] = {
-    "no hidden layer": {"hidden": []},
-    "two hidden layers": {"hidden": [32, 16]},
-    "convolution": {"channels": [4, 6], "hidden": [16]},
+    "no hidden layer": {"hidden_sizes": []},
+    "two hidden layers": {"hidden_sizes": [32, 16]},
+    "convolution": {"channels": [4, 6], "hidden_sizes": [16]},
     "convolution, all options": {
         "channels": [3, 4],
-        "hidden": [12],
+        "hidden_sizes": [12],
         "activation": "gelu",
         "batch_norm": True,
         "label_smoothing": 0.1,
-        "gradient_clip": 1.0,
-        "ema": 0.9,
+        "max_grad_norm": 1.0,
+        "ema_decay": 0.9,
     },
 }
 
 
 @pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_50_steps_have_the_same_losses_and_end_in_the_same_weights(optimizer: str, network: str) -> None:
+def test_50_steps_from_equal_weights_have_equal_losses_and_end_in_equal_weights(optimizer: str, network: str) -> None:
     generator = np.random.default_rng(3)
-    settings: dict[str, Any] = {"optimizer": optimizer, "momentum": 0.9, "weight_decay": 0.01, **NETWORKS[network]}
-    scratch = ScratchClassifier(generator=generator, dtype=np.float64, **settings)
-    reference = TorchClassifier(generator=generator, dtype=torch.float64, **settings)
-    scratch.load_state_dict(reference.state_dict())
+    config = make_config(name=optimizer, momentum=0.9, weight_decay=0.01, **NETWORKS[network])
+    scratch = ScratchClassifier(config, spawn_generators(3), dtype="float64")
+    reference = TorchClassifier(config, spawn_generators(3), dtype="float64")
+    for name, weights in reference.state_dict().items():
+        assert (scratch.state_dict()[name] == weights).all(), name
     for step in range(50):
         images, labels = generator.normal(size=(16, 28, 28)), generator.integers(10, size=16)
         learning_rate = OPTIMIZERS[optimizer] * (1 - step / 50)

@@ -7,7 +7,7 @@ import torch
 from stages.compare import comparison_metrics
 from stages.evaluate import engine_metrics
 from stages.evaluation.statistics import calibration_error, difference_interval, mcnemar_p, wilson_interval
-from stages.training.metrics import cross_entropy
+from stages.pipeline.metrics import cross_entropy
 
 GENERATOR = np.random.default_rng(0)
 LABELS = GENERATOR.integers(10, size=500)

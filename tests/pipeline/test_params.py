@@ -1,112 +1,238 @@
-"""params.yaml: every fault stops with one line that names the key, the value and what is allowed."""
+"""params.yaml: what is shared and overridden, and that any mistake stops with one line that names the key."""
 
-import shutil
+import copy
+import os
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
+from stages.pipeline.config import ENGINES, SHARED
 from stages.pipeline.errors import PipelineError
-from stages.pipeline.params import load_config
+from stages.pipeline.params import load_config, validate
 from tests.imports import ROOT
 
-COMMITTED = Path("params.yaml").read_text(encoding="utf-8")
+TEXT = (ROOT / "params.yaml").read_text(encoding="utf-8")
+COMMITTED: dict[str, Any] = yaml.safe_load(TEXT)
+Key = tuple[str, ...]
+
+NOT_TEXT = [7, 0.5, [], {}, True, "", "x" * 10_000]
+HUGE = [10**18 + 10**30, -(10**30)]
+NOT_FINITE = [float("nan"), float("inf"), -float("inf")]
+NONSENSE: dict[type, list[object]] = {
+    bool: ["text", "true", 1, 0, 0.5, [], {}, None],
+    int: ["text", "", None, 0.5, *NOT_FINITE, *HUGE, -1, [1], {}, True],
+    float: ["text", "", None, *NOT_FINITE, 1e300, -1e300, 10**400, -1, [1.0], {}, True],
+    str: [*NOT_TEXT, None],
+    list: ["text", "", None, 1, {}, True, [None], [[]], [""], [0.5], [10**30], [True], [{}], [1] * 1000],
+    dict: ["text", "", None, 1, [], True],
+    type(None): NOT_TEXT,  # fetch.directory, which may be null
+}
 
 
-def fault(tmp_path: Path, content: str) -> str:
-    path = tmp_path / "params.yaml"
-    path.write_text(content, encoding="utf-8")
-    with pytest.raises(PipelineError) as caught:
-        load_config(path)
-    return str(caught.value).replace(str(path), path.name)
+def error(path: Path | None, content: str | bytes | dict[str, Any]) -> str:
+    """The one line with which a file or its parsed content is refused."""
+    if isinstance(content, dict):
+        with pytest.raises(PipelineError) as caught:
+            validate(content)
+    else:
+        assert path
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        with pytest.raises(PipelineError) as caught:
+            load_config(path)
+    message = str(caught.value)
+    assert message.isprintable()  # one line, then
+    assert len(message) < 500
+    return message.replace(str(path), "params.yaml")
 
 
-def test_the_committed_file_is_valid_and_says_what_it_says() -> None:
-    parameters = load_config()
-    assert parameters.train_torch.hidden == [512, 256]
-    assert parameters.train_scratch.hidden == [128, 64]
+def fields(section: dict[str, Any], path: Key = ()) -> Iterator[tuple[Key, object]]:
+    """Every key of the file with its value, sections included."""
+    for key, value in section.items():
+        yield (*path, key), value
+        if isinstance(value, dict):
+            yield from fields(value, (*path, key))
+
+
+FIELDS = dict(fields(COMMITTED))
+REQUIRED = {key: value for key, value in FIELDS.items() if not (key[0] in ENGINES and key[1:] and key[1] in SHARED)}
+OVERRIDES = [(engine, *key) for engine in ENGINES for key in FIELDS if key[0] in SHARED and key[1:]]
+
+
+def section_of(content: dict[str, Any], key: Key) -> dict[str, Any]:
+    for name in key[:-1]:
+        content = content.setdefault(name, {})
+    return content
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "params.yaml"
+
+
+def test_the_committed_file_is_valid_and_at_most_60_lines() -> None:
+    config = load_config(ROOT / "params.yaml")
+    assert config.torch.network.hidden_sizes == [512, 256]
+    assert config.scratch.network.hidden_sizes == [128, 64]
+    assert len(TEXT.splitlines()) <= 60
+
+
+def another(value: Any, key: str) -> object:
+    """A valid value of the key that is not this one."""
+    words = {"activation": "tanh", "initialization": "he_normal", "name": "sgd", "schedule": "cosine"}
+    if isinstance(value, list):
+        return [3]
+    if isinstance(value, bool):
+        return not value
+    return words.get(key) or (value + 1 if isinstance(value, int) else value / 2 or 0.5)
+
+
+@pytest.mark.parametrize("key", OVERRIDES, ids=".".join)
+def test_an_engine_overrides_any_shared_key_for_itself_alone(key: Key) -> None:
+    engine, section, name = key
+    other = next(each for each in ENGINES if each != engine)
+    content = copy.deepcopy(COMMITTED)
+    content["scratch"].pop("network")
+    before = validate(content)
+    old = COMMITTED[section][name]
+    section_of(content, key)[name] = another(old, name)
+    config = validate(content)
+    assert getattr(getattr(config.engine(engine), section), name) == another(old, name) != old
+    assert config.engine(other) == before.engine(other)
+
+
+def test_a_misspelled_override_is_named_with_its_engine() -> None:
+    content = copy.deepcopy(COMMITTED)
+    content["scratch"]["optimizer"] = {"momentums": 0}
+    assert error(None, content).startswith("scratch.optimizer.momentums: unknown key, got 0; the keys here are name, ")
+
+
+def test_a_shared_key_changes_every_engine_that_does_not_override_it() -> None:
+    content = copy.deepcopy(COMMITTED)
+    content["network"] |= {"batch_norm": True, "hidden_sizes": [7]}
+    config = validate(content)
+    assert config.torch.network.batch_norm
+    assert config.scratch.network.batch_norm
+    assert (config.torch.network.hidden_sizes, config.scratch.network.hidden_sizes) == ([7], [128, 64])
+
+
+@pytest.mark.parametrize("text", ["1e-5", "0.00001", "1.0e-05", "1E-5", "+1e-5", "1e-05"])
+def test_every_float_of_yaml_1_2_is_a_number(path: Path, text: str) -> None:
+    path.write_text(TEXT.replace("weight_decay: 0.1", f"weight_decay: {text}"), encoding="utf-8")
+    assert load_config(path).torch.optimizer.weight_decay == 1e-5
+
+
+@pytest.mark.parametrize("key", FIELDS, ids=".".join)
+def test_nonsense_is_refused_in_the_name_of_its_key(key: Key) -> None:
+    for nonsense in NONSENSE[type(FIELDS[key])]:
+        content = copy.deepcopy(COMMITTED)
+        section_of(content, key)[key[-1]] = nonsense
+        if nonsense == {} and key == ("scratch", "network"):
+            continue  # overrides nothing
+        assert re.match(rf"{'.'.join(key)}(\.\d+)?: must be .+, got .+", error(None, content)), nonsense
+
+
+@pytest.mark.parametrize("key", REQUIRED, ids=".".join)
+def test_a_key_that_is_missing_misspelled_or_there_twice_is_named(path: Path, key: Key) -> None:
+    name, content = ".".join(key), copy.deepcopy(COMMITTED)
+    value = section_of(content, key).pop(key[-1])
+    assert error(None, content) == f"{name}: missing; it must be given"
+
+    section_of(content, key).update({f"{key[-1]}s": value})
+    assert error(None, content).startswith(f"{name}s: unknown key, got ")
+
+    lines = yaml.safe_dump(COMMITTED, sort_keys=False).splitlines(keepends=True)
+    opening = [0, *(lines.index(f"{'  ' * depth}{part}:\n") + 1 for depth, part in enumerate(key[:-1]))][-1]
+    lines.insert(opening, f"{'  ' * (len(key) - 1)}{key[-1]}: 1\n")
+    assert re.search(rf'not valid YAML: found duplicate key "{key[-1]}" .*, line \d+', error(path, "".join(lines)))
 
 
 @pytest.mark.parametrize(
     ("line", "replacement", "message"),
     [
-        ("learning_rate: 0.003", "learning_rate: -0.1", "train_torch.learning_rate: must be > 0, got -0.1"),
-        ("learning_rate: 0.003", "learning_rate: 0", "train_torch.learning_rate: must be > 0, got 0"),
-        (
-            "learning_rate: 0.003",
-            "learning_rate: 3e-3",
-            "train_torch.learning_rate: must be a number, got '3e-3' (text in YAML: write 0.003)",
-        ),
-        ("learning_rate: 0.003", "learning_rate: .nan", "train_torch.learning_rate: must be a finite number, got nan"),
-        ("learning_rate: 0.003", "learning_rate: .inf", "train_torch.learning_rate: must be a finite number, got inf"),
-        ("warmup: 0.2", "warmup: 1.5", "train_torch.warmup: must be <= 1, got 1.5"),
-        ("epochs: 10", "epochs: 2.5", "train_torch.epochs: must be a whole number, got 2.5"),
-        ("epochs: 10", "epochs: true", "train_torch.epochs: must be a whole number, got true"),
-        ("batch_size: 64", "batch_size: 0", "train_torch.batch_size: must be >= 1, got 0"),
-        ("    - 512\n", "    - many\n", "train_torch.hidden.0: must be a whole number, got 'many'"),
+        ("learning_rate: 0.003", "learning_rate: 0", "optimizer.learning_rate: must be > 0, got 0"),
+        ("learning_rate: 0.003", "learning_rate: .nan", "optimizer.learning_rate: must be a finite number, got nan"),
+        ("warmup_fraction: 0.2", "warmup_fraction: 1.5", "optimizer.warmup_fraction: must be <= 1, got 1.5"),
+        ("epochs: 10", "epochs: 2.5", "training.epochs: must be an integer, got 2.5"),
+        ("  - 512\n", "  - many\n", "network.hidden_sizes.0: must be an integer, got 'many'"),
+        ("    - 128\n", "    - 0\n", "scratch.network.hidden_sizes.0: must be >= 1, got 0"),
         ("dataset: MNIST", "dataset: SVHN", "fetch.dataset: must be one of MNIST, FashionMNIST or KMNIST, got 'SVHN'"),
-        ("  device: auto ", "  device: null ", "train_torch.device: must be one of auto, cuda, mps or cpu, got null"),
-        ("  device: auto ", "# ", "train_torch.device: missing; it must be given"),
-        ("seed: 1", "seed: 1\nseed: 2", 'params.yaml: not valid YAML: seed stands twice in "params.yaml", line 5, col'),
+        ("  device: auto ", "  device: null ", "torch.device: must be one of auto, cuda, mps or cpu, got null"),
         (
-            "    - torchvision\n",
-            "    - directory\n",
+            "  - torchvision\n",
+            "  - directory\n",
             "fetch.directory: must name a folder when sources lists `directory`, got null",
         ),
     ],
 )
-def test_a_fault_is_named_with_its_value_and_what_is_allowed(
-    tmp_path: Path, line: str, replacement: str, message: str
-) -> None:
-    assert line in COMMITTED
-    assert fault(tmp_path, COMMITTED.replace(line, replacement, 1)).startswith(message)
+def test_the_message_says_what_is_allowed(path: Path, line: str, replacement: str, message: str) -> None:
+    assert line in TEXT
+    assert error(path, TEXT.replace(line, replacement, 1)) == message
 
 
-def test_a_misspelt_key_is_named_before_the_key_that_it_leaves_missing(tmp_path: Path) -> None:
-    message = fault(tmp_path, COMMITTED.replace("validation_size:", "validation_sizes:"))
-    assert message == "preprocess.validation_sizes: unknown key, got 5000; the keys here are validation_size"
-
-
-@pytest.mark.parametrize("content", ["", "a: [", "[1, 2]", "text", "\0"])
-def test_a_file_that_is_no_mapping_is_one_line(tmp_path: Path, content: str) -> None:
-    assert "\n" not in fault(tmp_path, content)
-
-
-SECTION = COMMITTED.partition("\ntrain_scratch:")[2]
-KEYS = "seed, fetch, preprocess, train_torch, train_scratch, train_jax"
-
-
-@pytest.mark.parametrize(
-    ("added", "expected"),
-    [
-        (f"train_jax:{SECTION}", "train_jax learns for 10 epochs\n"),
-        ("", "error: train_jax: missing; it must be given\n"),
-        ("train_jaxs: 1", f"error: train_jaxs: unknown key, got 1; the keys here are {KEYS}\n"),
-        (
-            f"train_jax:{SECTION.replace('momentum: 0.9', 'momentum: 2.0')}",
-            "error: train_jax.momentum: must be < 1, got 2.0\n",
-        ),
-    ],
-    ids=["given", "missing", "misspelt", "out of range"],
+LAUGHS = "a: &a [l, l, l, l, l, l, l, l]\n" + "".join(
+    f"{b}: &{b} [*{a}, *{a}, *{a}, *{a}, *{a}, *{a}, *{a}, *{a}]\n"
+    for a, b in zip("abcdefghi", "bcdefghij", strict=True)
 )
-def test_a_further_engine_has_a_section_because_its_stage_exists(tmp_path: Path, added: str, expected: str) -> None:
-    shutil.copytree(
-        ROOT / "stages/pipeline", tmp_path / "stages/pipeline", ignore=shutil.ignore_patterns("__pycache__")
-    )
-    shutil.copy(ROOT / "stages/__init__.py", tmp_path / "stages")
-    (tmp_path / "params.yaml").write_text(f"{COMMITTED}\n{added}", encoding="utf-8")
-    (tmp_path / "stages/train_jax.py").write_text(
-        """from stages.pipeline.params import load_config
-from stages.pipeline.stage import run
+FILES = {
+    "empty": b"",
+    "comments": b"# nothing\n",
+    "a list": b"[1, 2]",
+    "a word": b"params",
+    "not YAML": b"seed: [1",
+    "tabs": b"seed:\n\t- 1",
+    "control characters": b"seed: \x00\x07",
+    "not UTF-8": b"seed: \xff\xfe1",
+    "an image": b"\x89PNG\r\n\x1a\n",
+    "nested without end": b"[" * 100_000,
+    "a number without end": b"seed: " + b"9" * 100_000,
+    "a hexadecimal number without end": b"seed: 0x" + b"f" * 100_000,
+    "a day that never was": b"seed: 2001-99-99",
+    "a day": b"seed: 2001-01-01",
+    "code": b"seed: !!python/object/apply:os.system [touch trace]",
+    "an impossible tag": b"seed: !!int ''",
+    "a merge": b"base: &base {seed: 1}\n<<: *base",
+    "a billion laughs": LAUGHS.encode(),
+    "a list of itself": b"seed: &seed [*seed]",
+    "a list for a key": b"[1, 2]: 3",
+    "a number for a key": b"1: 2",
+    "null for a key": b"null: 2",
+    "a key of two lines": b'"seed\\nfetch": 1',
+    "half a character for a key": b'"\\uD800": 1',
+    "half a character": b'seed: "\\uD800"',
+}
 
-def main():
-    print("train_jax learns for", load_config().training("jax").epochs, "epochs")
 
-run(main)
-""",
-        encoding="utf-8",
+@pytest.mark.parametrize("content", FILES.values(), ids=FILES)
+def test_a_file_that_is_no_config_is_one_line(path: Path, content: bytes) -> None:
+    error(path, content)
+    assert [each.name for each in path.parent.iterdir()] == ["params.yaml"]
+
+
+def test_a_file_that_cannot_be_read_is_one_line(path: Path) -> None:
+    with pytest.raises(PipelineError, match="No such file or directory; run from the project's folder"):
+        load_config(path)
+    with pytest.raises(PipelineError, match="Is a directory"):
+        load_config(path.parent)
+
+
+@pytest.mark.parametrize("stage", ["fetch", "train scratch"])
+def test_the_stage_ends_with_that_line_and_touches_nothing(path: Path, stage: str) -> None:
+    """Also where the mistake is in a section that is not the stage's."""
+    path.write_text(TEXT.replace("epochs: 10", f"epochs: {10**30}"), encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", *f"stages.{stage}".split()],
+        cwd=path.parent,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
     )
-    command = [sys.executable, "-m", "stages.train_jax"]
-    done = subprocess.run(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    assert done.stdout == expected
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("error: training.epochs: must be <= 10000, got 1")
+    assert len(done.stderr.splitlines()) == 1
+    assert [each.name for each in path.parent.iterdir()] == ["params.yaml"]

