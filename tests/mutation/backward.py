@@ -16,15 +16,10 @@ from typing import NamedTuple
 
 from tests.imports import ROOT
 
-LIBRARY = Path("stages/scratch")
-TESTS = {  # of each module, the ones that are tried first
-    **{
-        name: f"tests/scratch/test_{name}.py"
-        for name in ("activations", "convolution", "layers", "losses", "normalization")
-    },
-    "network": "tests/test_parity.py",
-}
-MEMORY = ("np.zeros", "np.empty")  # nothing is the same times -1 or 2
+LIBRARY, TESTS = Path("stages/engines/scratch"), "tests/engines/scratch"
+PARITY = "tests/engines/test_parity.py"
+MODULES = ("activations", "convolution", "layers", "losses", "normalization", "sequential")
+MEMORY = ("np.zeros", "np.empty")  # not computed: zeros have no sign, and fresh memory no meaning
 OPPOSITES: dict[type[ast.operator], type[ast.operator]] = {
     ast.Add: ast.Sub,
     ast.Sub: ast.Add,
@@ -47,13 +42,13 @@ class Mutant(NamedTuple):
 
 def main() -> None:
     """Print each mutant that lives, then killed/total. Ends with exit status 1 when one lives."""
-    mutants = [mutant for name in sorted(TESTS) for mutant in mutants_of(LIBRARY / f"{name}.py")]
+    mutants = [mutant for name in MODULES for mutant in mutants_of(LIBRARY / f"{name}.py")]
     killed = 0
     with tempfile.TemporaryDirectory() as folder:
         for name in ("stages", "tests", "pyproject.toml", "params.yaml"):
             source = ROOT / name
             (shutil.copytree if source.is_dir() else shutil.copy2)(source, Path(folder, name))
-        if not passes(Path(folder), "tests/scratch"):
+        if not passes(Path(folder), TESTS):
             sys.exit("error: the tests fail before any mistake is made")
         for number, mutant in enumerate(mutants, 1):
             dead = is_killed(mutant, Path(folder))
@@ -65,13 +60,12 @@ def main() -> None:
 
 
 def is_killed(mutant: Mutant, folder: Path) -> bool:
-    """Whether the tests of the module fail, or else all tests of the library and of whole trainings."""
+    """Whether the module's own tests fail, or else those of the whole library or of whole trainings."""
     original = (folder / mutant.path).read_text(encoding="utf-8")
     (folder / mutant.path).write_text(mutant.source, encoding="utf-8")
     try:
-        return not passes(folder, TESTS[mutant.path.stem]) or not passes(
-            folder, "tests/scratch", "tests/test_parity.py"
-        )
+        first = f"{TESTS}/test_{mutant.path.stem}.py"
+        return not passes(folder, first) or not passes(folder, TESTS, PARITY)
     finally:
         (folder / mutant.path).write_text(original, encoding="utf-8")
 

@@ -1,1 +1,1 @@
-"""A neural network library in NumPy alone, with PyTorch's names for the same things."""
+"""A neural network library in NumPy alone, with PyTorch's names and signatures for everything it has."""

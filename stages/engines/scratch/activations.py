@@ -1,10 +1,9 @@
-"""The activations: functions of single numbers that make a stack of layers more than one matrix product.
+"""Activation functions: elementwise nonlinearities, without which a stack of layers would be one matrix product.
 
 By the chain rule ∂L/∂x = f′(x) ∂L/∂y for y = f(x); most f′ are cheapest from y.
 """
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 from numpy.polynomial import Chebyshev
@@ -15,8 +14,8 @@ from stages.engines.scratch.layers import Array, Layer
 class ReLU(Layer):
     """max(x, 0); the gradient passes where the output is positive, and is 0 at 0 as in PyTorch."""
 
-    def forward(self, inputs: Array) -> Array:
-        self._outputs = np.maximum(inputs, 0)
+    def forward(self, x: Array) -> Array:
+        self._outputs = np.maximum(x, 0)
         return self._outputs
 
     def backward_input(self, grad_output: Array) -> Array:
@@ -24,26 +23,29 @@ class ReLU(Layer):
 
 
 class LeakyReLU(Layer):
-    """x where x > 0, else x / 100, so that no unit stops learning (Maas et al. 2013)."""
+    """x where x > 0, else ``negative_slope`` · x, so that no unit stops training (Maas et al. 2013)."""
 
-    slope = 0.01
+    def __init__(self, negative_slope: float = 0.01) -> None:
+        super().__init__()
+        self.negative_slope = negative_slope
 
-    def forward(self, inputs: Array) -> Array:
-        self._inputs = inputs
-        outputs: Array = np.maximum(inputs, self.slope * inputs)
+    def forward(self, x: Array) -> Array:
+        self._x = x
+        select = np.maximum if self.negative_slope <= 1 else np.minimum
+        outputs: Array = select(x, self.negative_slope * x)
         return outputs
 
     def backward_input(self, grad_output: Array) -> Array:
-        gradient: Array = np.where(self._inputs > 0, grad_output, self.slope * grad_output)
+        gradient: Array = np.where(self._x > 0, grad_output, self.negative_slope * grad_output)
         return gradient
 
 
 class Sigmoid(Layer):
     """σ(x) = 1 / (1 + e⁻ˣ), with σ′ = σ (1 − σ)."""
 
-    def forward(self, inputs: Array) -> Array:
-        small = np.exp(-np.abs(inputs))  # never overflows
-        outputs: Array = np.where(inputs >= 0, 1, small) / (1 + small)
+    def forward(self, x: Array) -> Array:
+        small = np.exp(-np.abs(x))  # never overflows
+        outputs: Array = np.where(x >= 0, 1, small) / (1 + small)
         self._outputs = outputs
         return outputs
 
@@ -55,8 +57,8 @@ class Sigmoid(Layer):
 class Tanh(Layer):
     """tanh x, with tanh′ = 1 − tanh²."""
 
-    def forward(self, inputs: Array) -> Array:
-        self._outputs: Array = np.tanh(inputs)
+    def forward(self, x: Array) -> Array:
+        self._outputs: Array = np.tanh(x)
         return self._outputs
 
     def backward_input(self, grad_output: Array) -> Array:
@@ -65,19 +67,19 @@ class Tanh(Layer):
 
 
 class GELU(Layer):
-    """x Φ(x), with Φ the normal distribution function (Hendrycks & Gimpel 2016); its slope is Φ(x) + x φ(x)."""
+    """x Φ(x), with Φ the standard normal CDF (Hendrycks & Gimpel 2016) and φ its density; the derivative is Φ + x φ."""
 
-    def forward(self, inputs: Array) -> Array:
-        self._inputs = inputs
-        self._normal = (1 + erf(inputs / math.sqrt(2))) / 2
-        return inputs * self._normal
+    def forward(self, x: Array) -> Array:
+        self._x = x
+        self._cdf = (1 + erf(x / math.sqrt(2))) / 2
+        return x * self._cdf
 
     def backward_input(self, grad_output: Array) -> Array:
-        density = np.exp(-self._inputs * self._inputs / 2) / math.sqrt(2 * math.pi)
-        return grad_output * (self._normal + self._inputs * density)
+        density = np.exp(-self._x * self._x / 2) / math.sqrt(2 * math.pi)
+        return grad_output * (self._cdf + self._x * density)
 
 
-# NumPy has no error function. erf(x) / x is smooth in x², so that a polynomial in x² does.
+# NumPy has no erf. erf(x) / x is a smooth function of x², so a polynomial in x² approximates it.
 _ERF_END = 6.0  # from here on, erf is 1 to the last digit
 _ERF_RATIO = Chebyshev.interpolate(
     np.vectorize(lambda square: math.erf(math.sqrt(square)) / math.sqrt(square)), 40, domain=[0, _ERF_END**2]
@@ -85,15 +87,6 @@ _ERF_RATIO = Chebyshev.interpolate(
 
 
 def erf(x: Array) -> Array:
-    """The error function of each element, to 13 digits, in the dtype of ``x``."""
+    """The error function, elementwise, accurate to 13 digits in float64; keeps the dtype of ``x``."""
     inside = np.clip(x, -_ERF_END, _ERF_END)
     return np.where(np.abs(x) < _ERF_END, inside * _ERF_RATIO(inside * inside), np.sign(x)).astype(x.dtype)
-
-
-ACTIVATIONS: dict[str, Callable[[], Layer]] = {
-    "relu": ReLU,
-    "leaky_relu": LeakyReLU,
-    "sigmoid": Sigmoid,
-    "tanh": Tanh,
-    "gelu": GELU,
-}

@@ -1,4 +1,7 @@
-"""Convolution and pooling of pictures (N, channels, height, width)."""
+"""Convolution and pooling of images and feature maps (N, channels, height, width), "NCHW".
+
+In memory, Conv2d works on (height, channels, width, N), "HCWN".
+"""
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -13,26 +16,32 @@ def pair(value: int | Pair) -> Pair:
     return value if isinstance(value, tuple) else (value, value)
 
 
-def to_rows(pictures: Array) -> Array:
-    """Pictures (N, channels, height, width) as a view (height, channels, width, N), the order of Conv2d in memory."""
-    return pictures.transpose(2, 1, 3, 0)
+def nchw_to_hcwn(x: Array) -> Array:
+    """(N, channels, height, width) as a view (height, channels, width, N)."""
+    return x.transpose(2, 1, 3, 0)
 
 
-def from_rows(rows: Array) -> Array:
-    """A view of (height, channels, width, N) as pictures (N, channels, height, width)."""
-    return rows.transpose(3, 1, 0, 2)
+def hcwn_to_nchw(x: Array) -> Array:
+    """(height, channels, width, N) as a view (N, channels, height, width)."""
+    return x.transpose(3, 1, 0, 2)
+
+
+def check_window_fits(x: Array, window: Pair) -> None:
+    """Raise ValueError when ``x`` (height, channels, width, N) is smaller than the window (height, width)."""
+    if x.shape[0] < window[0] or x.shape[2] < window[1]:
+        raise ValueError(f"a window of {window} does not fit into an input of {x.shape[::2]}")
 
 
 class Conv2d(Layer):
-    """Y[n, o] = b[o] + Σ over c, i, j of W[o, c, i, j] X[n, c, y·stride + i, x·stride + j], on pictures padded with 0.
+    """Y[n, o] = b[o] + Σ over c, i, j of W[o, c, i, j] X[n, c, y·stride + i, x·stride + j], on zero-padded input.
 
     Weight W is (out_channels, in_channels, kernel height, kernel width), bias b (out_channels,).
 
-    A convolution is a matrix product, W as a matrix times all windows of the pictures as columns (Chellapilla et al.
-    2006), and so are its gradients. Windows overlap; here only their columns are copied: the strips P, (height,
-    in_channels · kernel width, width · N), hold for each row of the pictures what its windows take from it. With the
-    rows outermost in memory, the windows of output row y are then kernel-height strips one after the other, Pᵧ, a
-    matrix (kernel height · in_channels · kernel width, width · N) that is there already: Yᵧ = W Pᵧ + b.
+    With im2col, which copies every window of the input into a column of a matrix, a convolution is one matrix product,
+    and so are its gradients (Chellapilla et al. 2006). Windows overlap, so im2col copies each value up to kernel height
+    · kernel width times; here it runs along the width alone, and copies it kernel width times, into (height ·
+    in_channels · kernel width, width · N). With the image rows outermost, the columns of output row y are a block of
+    consecutive matrix rows, Pᵧ, (kernel height · in_channels · kernel width, width · N), a view: Yᵧ = W Pᵧ + b.
     """
 
     def __init__(
@@ -42,111 +51,109 @@ class Conv2d(Layer):
         kernel_size: int | Pair,
         stride: int | Pair = 1,
         padding: int | Pair = 0,
+        *,
         bias: bool = True,
     ) -> None:
         super().__init__()
-        self.in_channels, self.out_channels, self.bias = in_channels, out_channels, bias
-        self.kernel, self.stride, self.padding = pair(kernel_size), pair(stride), pair(padding)
+        self.in_channels, self.out_channels, self.has_bias = in_channels, out_channels, bias
+        self.kernel_size, self.stride, self.padding = pair(kernel_size), pair(stride), pair(padding)
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
-        weight: dict[str, tuple[int, ...]] = {"weight": (self.out_channels, self.in_channels, *self.kernel)}
-        return weight | {"bias": (self.out_channels,)} if self.bias else weight
+        weight: dict[str, tuple[int, ...]] = {"weight": (self.out_channels, self.in_channels, *self.kernel_size)}
+        return weight | {"bias": (self.out_channels,)} if self.has_bias else weight
 
-    def forward(self, inputs: Array) -> Array:
-        rows = self._padded(to_rows(inputs))
-        require_room(rows, self.kernel)
-        columns = sliding_window_view(rows, self.kernel[1], axis=2)[:, :, :: self.stride[1]].transpose(0, 1, 4, 2, 3)
-        self._shape, (height, *_, width, count) = rows.shape, columns.shape
-        in_a_row = self.in_channels * self.kernel[1]
-        strips = columns.reshape(height * in_a_row, width * count)
-        windows = sliding_window_view(strips, self.kernel[0] * in_a_row, axis=0)[:: self.stride[0] * in_a_row]
-        self._windows = windows.transpose(0, 2, 1)
-        outputs = np.matmul(self._matrix(), self._windows)
-        if self.bias:
+    def forward(self, x: Array) -> Array:
+        padded = self._pad(nchw_to_hcwn(x))
+        check_window_fits(padded, self.kernel_size)
+        (kernel_height, kernel_width), (stride_y, stride_x) = self.kernel_size, self.stride
+        windows = sliding_window_view(padded, kernel_width, axis=2)[:, :, ::stride_x].transpose(0, 1, 4, 2, 3)
+        self._padded_shape, (height, *_, width, batch_size) = padded.shape, windows.shape
+        depth = self.in_channels * kernel_width
+        columns = windows.reshape(height * depth, width * batch_size)
+        row_columns = sliding_window_view(columns, kernel_height * depth, axis=0)[:: stride_y * depth]
+        self._columns = row_columns.transpose(0, 2, 1)
+        outputs = np.matmul(self._weight_matrix(), self._columns)
+        if self.has_bias:
             outputs += self.parameters["bias"][:, None]
-        return from_rows(outputs.reshape(len(outputs), self.out_channels, width, count))
+        return hcwn_to_nchw(outputs.reshape(len(outputs), self.out_channels, width, batch_size))
 
-    def _matrix(self) -> Array:
+    def _weight_matrix(self) -> Array:
         """W as (out_channels, kernel height · in_channels · kernel width)."""
         return self.parameters["weight"].transpose(0, 2, 1, 3).reshape(self.out_channels, -1)
 
-    def _padded(self, rows: Array) -> Array:
-        """(height, channels, width, N) with a border of zeros."""
-        (top, left), (height, channels, width, count) = self.padding, rows.shape
-        padded = np.zeros((height + 2 * top, channels, width + 2 * left, count), rows.dtype)
-        padded[top : top + height, :, left : left + width] = rows
+    def _pad(self, x: Array) -> Array:
+        """Copy (height, channels, width, N) into a border of zeros."""
+        (top, left), (height, channels, width, batch_size) = self.padding, x.shape
+        padded = np.zeros((height + 2 * top, channels, width + 2 * left, batch_size), x.dtype)
+        padded[top : top + height, :, left : left + width] = x
         return padded
 
     def backward_parameters(self, grad_output: Array) -> None:
-        """∂L/∂W = Σᵧ Gᵧ Pᵧᵀ and ∂L/∂b = the sum of G's pixels, with Gᵧ = row y of ``grad_output``."""
-        gradient = self._strips(grad_output)
-        grad_matrix = np.matmul(self._windows, gradient.transpose(0, 2, 1)).sum(axis=0).T
-        height, width = self.kernel
-        grad_weight = grad_matrix.reshape(self.out_channels, height, self.in_channels, width)
+        """∂L/∂W = Σᵧ Gᵧ Pᵧᵀ and ∂L/∂b = Σ G over examples and pixels, with Gᵧ = row y of ``grad_output``."""
+        gradient = self._as_matrices(grad_output)
+        grad_matrix = np.matmul(self._columns, gradient.transpose(0, 2, 1)).sum(axis=0).T
+        kernel_height, kernel_width = self.kernel_size
+        grad_weight = grad_matrix.reshape(self.out_channels, kernel_height, self.in_channels, kernel_width)
         self.gradients["weight"][...] = grad_weight.transpose(0, 2, 1, 3)
-        if self.bias:
+        if self.has_bias:
             np.sum(gradient, axis=(0, 2), out=self.gradients["bias"])
 
-    def _strips(self, grad_output: Array) -> Array:
-        """G as (height, out_channels, width · N)."""
-        rows = to_rows(grad_output)
-        return rows.reshape(*rows.shape[:2], -1)
+    def _as_matrices(self, grad_output: Array) -> Array:
+        """G as (height, out_channels, width · N), one matrix per output row."""
+        gradient = nchw_to_hcwn(grad_output)
+        return gradient.reshape(*gradient.shape[:2], -1)
 
     def backward_input(self, grad_output: Array) -> Array:
-        """∂L/∂Pᵧ = Wᵀ Gᵧ; a pixel stands in several windows, so its gradient is the sum of its places in P."""
-        gradient, (height, channels, width, count) = self._strips(grad_output), self._shape
-        rows, columns = len(gradient), to_rows(grad_output).shape[2]
-        grad_strips = np.zeros((height, channels * self.kernel[1], columns * count), grad_output.dtype)
-        for row, weight in enumerate(self._matrix().reshape(self.out_channels, self.kernel[0], -1).transpose(1, 2, 0)):
-            grad_strips[row : row + self.stride[0] * rows : self.stride[0]] += np.matmul(weight, gradient)
-        grad_strips = grad_strips.reshape(height, channels, self.kernel[1], columns, count)
-        grad_rows = np.zeros(self._shape, grad_output.dtype)
-        for column in range(self.kernel[1]):
-            place = slice(column, column + self.stride[1] * columns, self.stride[1])
-            grad_rows[:, :, place] += grad_strips[:, :, column]
+        """∂L/∂Pᵧ = Wᵀ Gᵧ, then col2im: a pixel is in several windows, and its gradient is the sum over them."""
+        gradient, (kernel_height, kernel_width) = self._as_matrices(grad_output), self.kernel_size
+        height, channels, _, batch_size = self._padded_shape
+        out_height, out_width = grad_output.shape[2:]
+        grad_columns = np.zeros((height, channels * kernel_width, out_width * batch_size), grad_output.dtype)
+        weights = self._weight_matrix().reshape(self.out_channels, kernel_height, -1).transpose(1, 2, 0)
+        for row, weight in enumerate(weights):
+            grad_columns[row : row + self.stride[0] * out_height : self.stride[0]] += np.matmul(weight, gradient)
+        grad_columns = grad_columns.reshape(height, channels, kernel_width, out_width, batch_size)
+        grad_padded: Array = np.zeros(self._padded_shape, grad_output.dtype)
+        for column in range(kernel_width):
+            pixels = slice(column, column + self.stride[1] * out_width, self.stride[1])
+            grad_padded[:, :, pixels] += grad_columns[:, :, column]
         top, left = self.padding
-        return from_rows(grad_rows[top : height - top, :, left : width - left])
-
-
-def require_room(rows: Array, kernel: Pair) -> None:
-    """Raise ValueError when pictures (height, channels, width, N) are smaller than the window."""
-    if rows.shape[0] < kernel[0] or rows.shape[2] < kernel[1]:
-        raise ValueError(f"a window of {kernel} does not fit into a picture of {rows.shape[::2]}")
+        return hcwn_to_nchw(grad_padded[top : height - top, :, left : grad_padded.shape[2] - left])
 
 
 class MaxPool2d(Layer):
-    """The largest pixel of each window, whose steps are its own size unless ``stride`` says otherwise."""
+    """The maximum of each window; ``stride`` defaults to the window's size."""
 
     def __init__(self, kernel_size: int | Pair, stride: int | Pair | None = None) -> None:
         super().__init__()
-        self.kernel = pair(kernel_size)
-        self.stride = self.kernel if stride is None else pair(stride)
-        self.overlap = self.stride[0] < self.kernel[0] or self.stride[1] < self.kernel[1]
+        self.kernel_size = pair(kernel_size)
+        self.stride = self.kernel_size if stride is None else pair(stride)
+        self._overlaps = self.stride[0] < self.kernel_size[0] or self.stride[1] < self.kernel_size[1]
 
-    def _pixels(self, rows: Array, row: int, column: int) -> Array:
+    def _pixels(self, x: Array, row: int, column: int) -> Array:
         """The pixel at (row, column) of every window, as a view (height, channels, width, N)."""
-        bottom, right = rows.shape[0] - self.kernel[0] + row + 1, rows.shape[2] - self.kernel[1] + column + 1
-        return rows[row : bottom : self.stride[0], :, column : right : self.stride[1]]
+        bottom, right = x.shape[0] - self.kernel_size[0] + row + 1, x.shape[2] - self.kernel_size[1] + column + 1
+        return x[row : bottom : self.stride[0], :, column : right : self.stride[1]]
 
-    def forward(self, inputs: Array) -> Array:
-        self._rows = to_rows(inputs)
-        require_room(self._rows, self.kernel)
-        self._largest = self._pixels(self._rows, 0, 0).copy(order="K")
-        for row, column in list(np.ndindex(self.kernel))[1:]:
-            np.maximum(self._largest, self._pixels(self._rows, row, column), out=self._largest)
-        return from_rows(self._largest)
+    def forward(self, x: Array) -> Array:
+        self._x = nchw_to_hcwn(x)
+        check_window_fits(self._x, self.kernel_size)
+        self._max = self._pixels(self._x, 0, 0).copy(order="K")
+        for row, column in list(np.ndindex(self.kernel_size))[1:]:
+            np.maximum(self._max, self._pixels(self._x, row, column), out=self._max)
+        return hcwn_to_nchw(self._max)
 
     def backward_input(self, grad_output: Array) -> Array:
-        """The gradient goes to the pixel that was the largest; between equals, to the first, as in PyTorch."""
-        gradient, grad_largest = np.zeros_like(self._rows), to_rows(grad_output)
-        unclaimed = np.ones_like(self._largest, bool)
-        for row, column in np.ndindex(self.kernel):
-            chosen = self._pixels(self._rows, row, column) == self._largest
-            chosen &= unclaimed
-            unclaimed ^= chosen
-            place = self._pixels(gradient, row, column)
-            if self.overlap:
-                place += grad_largest * chosen
+        """The gradient goes to the pixel that was the maximum; on a tie to the first, as in PyTorch."""
+        gradient, grad_max = np.zeros_like(self._x), nchw_to_hcwn(grad_output)
+        unassigned = np.ones_like(self._max, bool)
+        for row, column in np.ndindex(self.kernel_size):
+            is_max = self._pixels(self._x, row, column) == self._max
+            is_max &= unassigned
+            unassigned ^= is_max
+            grad_pixels = self._pixels(gradient, row, column)
+            if self._overlaps:
+                grad_pixels += grad_max * is_max
             else:
-                np.multiply(grad_largest, chosen, out=place)
-        return from_rows(gradient)
+                np.multiply(grad_max, is_max, out=grad_pixels)
+        return hcwn_to_nchw(gradient)

@@ -1,4 +1,4 @@
-"""The loss: how far the predicted probabilities are from the right classes."""
+"""The loss: how far the predicted class probabilities are from the target distribution."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,21 +6,21 @@ from numpy.typing import NDArray
 from stages.engines.scratch.layers import Array
 
 
-def log_softmax(logits: Array) -> Array:
-    """log pᵢ = zᵢ − log Σⱼ exp zⱼ for logits z (N, classes); each row's maximum goes first, so that exp is <= 1."""
-    shifted: Array = logits - logits.max(axis=1, keepdims=True)
-    shifted -= np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+def log_softmax(logits: Array, dim: int = 1) -> Array:
+    """log pᵢ = zᵢ − log Σⱼ exp zⱼ along ``dim`` of logits z; the maximum is subtracted first, so that exp is <= 1."""
+    shifted: Array = logits - logits.max(axis=dim, keepdims=True)
+    shifted -= np.log(np.exp(shifted).sum(axis=dim, keepdims=True))
     return shifted
 
 
 class CrossEntropyLoss:
-    """L = −(1/N) Σₙ Σₖ qₙₖ log pₙₖ, with p = softmax(logits) and q the wanted probabilities.
+    """L = −(1/N) Σₙ Σₖ qₙₖ log pₙₖ, with p = softmax(logits) and q the target distribution.
 
-    q is 1 for the label and 0 for the others; ``label_smoothing`` ε takes ε from the 1 and gives each of the K classes
-    ε / K, so that no logit need grow for ever (Szegedy et al. 2016, section 7).
+    q is one-hot; ``label_smoothing`` ε moves it to (1 − ε) q + ε / K for K classes, which keeps the logits from growing
+    without bound (Szegedy et al. 2016, section 7).
     """
 
-    def __init__(self, label_smoothing: float = 0.0) -> None:
+    def __init__(self, *, label_smoothing: float = 0.0) -> None:
         self.label_smoothing = label_smoothing
 
     def forward(self, logits: Array, labels: NDArray[np.int64]) -> float:
@@ -32,7 +32,7 @@ class CrossEntropyLoss:
         return float(loss)
 
     def backward(self) -> Array:
-        """∂L/∂z = (p − q) / N: softmax and logarithm together leave only this."""
+        """∂L/∂z = (p − q) / N: all that is left of softmax and logarithm together."""
         gradient = np.exp(self._log_probabilities)
         gradient[np.arange(len(self._labels)), self._labels] -= 1 - self.label_smoothing
         if self.label_smoothing:

@@ -1,9 +1,10 @@
-"""Several threads work on one batch, each on a piece of it: data parallelism, as over several machines, in one process.
+"""Data parallelism with synchronized batch normalization, in one process: threads split a batch into shards.
 
-NumPy lets other threads run while it computes. Every thread takes its piece through a copy of the network that shares
-the parameters; their gradients add up to those of the batch. Only what looks at the whole batch needs the other pieces.
+NumPy releases the GIL while it computes. Every thread takes its shard of the batch through its own replica of the
+network, whose parameters are tied; the sum of the replicas' gradients is the gradient of the batch. Only what depends
+on the whole batch, such as the statistics of batch normalization, is exchanged in between.
 
-Threads meet in queues and nowhere else: a thread that is interrupted never leaves one of those locked.
+Threads synchronize through queues alone: unlike a lock, an interrupted thread leaves none of those in a bad state.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,112 +15,113 @@ from threading import Thread
 from typing import Any, NamedTuple, TypeVar
 
 Result = TypeVar("Result")
-Orders = SimpleQueue[Callable[[], None] | None]
+Tasks = SimpleQueue[Callable[[], None] | None]
 
 
-class MissingPieceError(RuntimeError):
-    """Another piece of the batch is at its end, and has no more values to exchange."""
+class WorkerExitedError(RuntimeError):
+    """Another worker has finished its shard of this batch, and sends no more values."""
 
 
-class Piece:
-    """One thread's piece of a batch: the ``rows`` of its examples and, unless it is the whole, queues to the others.
+class Shard:
+    """One worker's part of a batch: the slice of its ``examples``, and queues to the other workers if there are any.
 
-    ``queues[i][j]`` brings what piece i has for piece j.
+    ``queues[i][j]`` carries what rank i sends to rank j.
     """
 
     def __init__(
-        self, rows: slice = slice(None), index: int = 0, queues: Sequence[Sequence[SimpleQueue[Any]]] = ()
+        self, examples: slice = slice(None), rank: int = 0, queues: Sequence[Sequence[SimpleQueue[Any]]] = ()
     ) -> None:
-        self.rows, self.index, self._queues = rows, index, queues
+        self.examples, self.rank, self._queues = examples, rank, queues
 
-    def gather(self, value: Any) -> list[Any]:
-        """Every piece's value, in the order of the pieces (all-gather). All call it equally often, and wait.
+    def all_gather(self, value: Any) -> list[Any]:
+        """Every worker's value, ordered by rank. A collective call: all make it equally often, and wait for the others.
 
-        Raises MissingPieceError when another piece has ended, and so where a layer is used once its batch is over.
+        Raises WorkerExitedError when another worker has finished, as it has when a layer is called after its batch.
         """
         if not self._queues:
             return [value]
         self._send(value)
-        return [self._received(queues[self.index]) for queues in self._queues]
+        return [self._receive(queues[self.rank]) for queues in self._queues]
 
-    def _received(self, queue: SimpleQueue[Any]) -> Any:
+    def all_reduce(self, *values: Any) -> list[Any]:
+        """The sum of each value over all workers, in order of rank and so the same to the last digit in all of them."""
+        return [sum(each) for each in zip(*self.all_gather(values), strict=True)]
+
+    def close(self) -> None:
+        """Tell the others that nothing more comes from this worker."""
+        self._send(WorkerExitedError)
+
+    def _receive(self, queue: SimpleQueue[Any]) -> Any:
         value = queue.get()
-        if value is MissingPieceError:
-            raise MissingPieceError("another piece of this batch has ended")
+        if value is WorkerExitedError:
+            raise WorkerExitedError("another worker has already finished its shard of this batch")
         return value
 
-    def total(self, *values: Any) -> list[Any]:
-        """The sum of each value over all pieces (all-reduce), the same to the last digit in every piece."""
-        return [sum(each) for each in zip(*self.gather(values), strict=True)]
-
-    def end(self) -> None:
-        """Nobody shall wait for this piece any more."""
-        self._send(MissingPieceError)
-
     def _send(self, value: Any) -> None:
-        for queue in self._queues[self.index]:
+        for queue in self._queues[self.rank]:
             queue.put(value)
 
 
 class Outcome(NamedTuple):
-    """What became of the work on one piece."""
+    """A task's result, or the error that it raised."""
 
     result: Any
     error: BaseException | None = None
 
 
-class Team:
-    """So many threads, of which the first is the one that calls."""
+class WorkerGroup:
+    """A fixed group of threads; the calling thread is rank 0."""
 
     def __init__(self, size: int) -> None:
-        self._orders: list[Orders] = [SimpleQueue() for _ in range(size - 1)]
-        for orders in self._orders:
-            Thread(target=_obey, args=(orders,), daemon=True).start()
+        self._tasks: list[Tasks] = [SimpleQueue() for _ in range(size - 1)]
+        for tasks in self._tasks:
+            Thread(target=_worker_loop, args=(tasks,), daemon=True).start()
 
     def __del__(self) -> None:
-        for orders in self._orders:
-            orders.put(None)
+        for tasks in self._tasks:
+            tasks.put(None)
 
-    def in_pieces(self, examples: int, work: Sequence[Callable[[Piece], Result]]) -> list[Result]:
-        """Cut a batch of so many examples into a piece for each of ``work``, one a thread; do all at once.
+    def run(self, batch_size: int, functions: Sequence[Callable[[Shard], Result]]) -> list[Result]:
+        """Split a batch into one shard for each of ``functions``, and call them at once, one per thread.
 
-        Fewer examples leave the last of the work undone. Returns the results in order, or raises the first error.
+        With fewer examples than functions, the last functions are not called. Returns the results ordered by rank, or
+        raises the first error.
         """
-        size = min(len(work), examples)
+        size = min(len(functions), batch_size)
         if size <= 1:
-            return [work[0](Piece())]
+            return [functions[0](Shard())]
         queues: list[list[SimpleQueue[Any]]] = [[SimpleQueue() for _ in range(size)] for _ in range(size)]
-        bounds = [examples * index // size for index in range(size + 1)]
-        pieces = [Piece(slice(bounds[index], bounds[index + 1]), index, queues) for index in range(size)]
-        answers: list[SimpleQueue[Outcome]] = [SimpleQueue() for _ in range(size - 1)]
+        bounds = [batch_size * rank // size for rank in range(size + 1)]
+        shards = [Shard(slice(bounds[rank], bounds[rank + 1]), rank, queues) for rank in range(size)]
+        results: list[SimpleQueue[Outcome]] = [SimpleQueue() for _ in range(size - 1)]
         try:
-            for index, answer in enumerate(answers, 1):  # in this thread's context: what NumPy does on overflow
-                order = partial(copy_context().run, _do, work[index], pieces[index], answer)
-                self._orders[index - 1].put(order)
-            first = Outcome(work[0](pieces[0]))
-        except MissingPieceError as error:
+            for rank, result in enumerate(results, 1):  # in this thread's context: what NumPy does on overflow
+                task = partial(copy_context().run, _run_task, functions[rank], shards[rank], result)
+                self._tasks[rank - 1].put(task)
+            first = Outcome(functions[0](shards[0]))
+        except WorkerExitedError as error:
             first = Outcome(None, error)
-        finally:  # also after an interruption, wherever it comes
-            pieces[0].end()
-        outcomes = [first, *(answer.get() for answer in answers)]
+        finally:  # also after an interruption, whenever it comes
+            shards[0].close()
+        outcomes = [first, *(result.get() for result in results)]
         errors = [outcome.error for outcome in outcomes if outcome.error]
-        if errors:  # that a piece is missing is the consequence of another error
-            raise next((error for error in errors if not isinstance(error, MissingPieceError)), errors[0])
+        if errors:  # a WorkerExitedError is only the consequence of another one
+            raise next((error for error in errors if not isinstance(error, WorkerExitedError)), errors[0])
         return [outcome.result for outcome in outcomes]
 
 
-def _do(work: Callable[[Piece], Any], piece: Piece, answer: SimpleQueue[Outcome]) -> None:
-    """Work on a piece and say what became of it."""
+def _run_task(function: Callable[[Shard], Any], shard: Shard, result: SimpleQueue[Outcome]) -> None:
+    """Call a function on a shard and put its outcome into ``result``."""
     try:
-        answer.put(Outcome(work(piece)))
-    except BaseException as error:  # for the thread that waits for the answer
-        answer.put(Outcome(None, error))
+        result.put(Outcome(function(shard)))
+    except BaseException as error:  # for the thread that waits for the result
+        result.put(Outcome(None, error))
     finally:
-        piece.end()
+        shard.close()
 
 
-def _obey(orders: Orders) -> None:
-    """Do what is ordered, until the order is None."""
-    while order := orders.get():
-        order()
-        del order  # which keeps alive all that it works on
+def _worker_loop(tasks: Tasks) -> None:
+    """Run tasks until one is None."""
+    while task := tasks.get():
+        task()
+        del task  # it keeps its replica and its batch alive

@@ -8,9 +8,9 @@ from numpy.testing import assert_allclose
 from numpy.typing import DTypeLike, NDArray
 
 from stages.engines.scratch.layers import Layer
-from stages.engines.scratch.network import Network
+from stages.engines.scratch.sequential import Sequential
 
-RELATIVE, ABSOLUTE = 1e-9, 1e-12  # in float64; the absolute one is for sums that cancel to nearly 0
+RELATIVE, ABSOLUTE = 1e-9, 1e-12  # in float64; the absolute one is for sums that nearly cancel
 
 
 def assert_close(actual: NDArray[Any], expected: torch.Tensor, absolute: float = ABSOLUTE) -> None:
@@ -18,24 +18,24 @@ def assert_close(actual: NDArray[Any], expected: torch.Tensor, absolute: float =
     assert_allclose(actual, expected.detach().numpy(), rtol=RELATIVE, atol=absolute)
 
 
-def with_random_state(layer: Layer, generator: np.random.Generator, dtype: DTypeLike = np.float64) -> Layer:
-    """Give a layer memory, with random parameters and buffers."""
-    network = Network([layer], dtype)
+def with_random_parameters(layer: Layer, generator: np.random.Generator, dtype: DTypeLike = np.float64) -> Layer:
+    """Allocate a layer's arrays, with random parameters and buffers."""
+    network = Sequential(layer, dtype=dtype)
     network.parameters[...] = generator.normal(size=network.parameters.size)
     network.buffers[...] = generator.uniform(0.5, 2, size=network.buffers.size)
-    network.gradients[...] = np.nan  # every element must be written, none added to
+    network.gradients[...] = np.nan  # every element must be overwritten, none added to
     return layer
 
 
 def assert_layer_agrees(
     layer: Layer, module: torch.nn.Module, inputs: NDArray[np.float64], seed: int, training: bool = True
 ) -> None:
-    """Forward, backward under a random upstream gradient, and what the layer keeps.
+    """Compare outputs, buffers, and all gradients under a random upstream gradient.
 
-    Neither pass may write into its argument, nor into what a call before has returned, and float32 stays float32.
+    Neither pass may write into its argument or into what an earlier call has returned, and float32 stays float32.
     """
     generator = np.random.default_rng(seed)
-    with_random_state(layer, generator)
+    with_random_parameters(layer, generator)
     layer.training = training
     module.double().train(training)
     ours = layer.parameters | layer.buffers
@@ -69,6 +69,6 @@ def assert_layer_agrees(
 
 
 def assert_float32_stays_float32(layer: Layer, inputs: NDArray[Any], grad_output: NDArray[Any]) -> None:
-    with_random_state(layer, np.random.default_rng(0), np.float32)
+    with_random_parameters(layer, np.random.default_rng(0), np.float32)
     assert layer.forward(inputs.astype(np.float32)).dtype == np.float32
     assert layer.backward(grad_output.astype(np.float32)).dtype == np.float32

@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose
 
 from stages.engines.scratch.convolution import Conv2d, MaxPool2d
 from stages.engines.scratch.layers import Array
-from tests.engines.scratch.against_torch import assert_layer_agrees, with_random_state
+from tests.engines.scratch.against_torch import assert_layer_agrees, with_random_parameters
 
 seeds = st.integers(0, 2**32)
 sides = st.tuples(st.integers(1, 9), st.integers(1, 9))
@@ -20,38 +20,38 @@ Pair = tuple[int, int]
 
 
 @given(st.integers(1, 4), st.integers(1, 4), st.integers(1, 4), sides, kernels, strides, paddings, st.booleans(), seeds)
-def test_convolution(
+def test_convolution_agrees_with_torch(
     batch: int, inputs: int, outputs: int, side: Pair, kernel: Pair, stride: Pair, padding: Pair, bias: bool, seed: int
 ) -> None:
     assume(all(side[axis] + 2 * padding[axis] >= kernel[axis] for axis in (0, 1)))
-    pictures = np.random.default_rng(seed).normal(size=(batch, inputs, *side))
-    layer = Conv2d(inputs, outputs, kernel, stride, padding, bias)
+    images = np.random.default_rng(seed).normal(size=(batch, inputs, *side))
+    layer = Conv2d(inputs, outputs, kernel, stride, padding, bias=bias)
     module = torch.nn.Conv2d(inputs, outputs, kernel, stride, padding, bias=bias)
-    assert_layer_agrees(layer, module, pictures, seed + 1)
+    assert_layer_agrees(layer, module, images, seed + 1)
 
 
 @given(st.integers(1, 4), st.integers(1, 4), sides, kernels, strides, seeds, st.booleans())
-def test_pooling_also_of_equal_pixels(
+def test_max_pooling_agrees_with_torch_also_on_ties(
     batch: int, channels: int, side: Pair, kernel: Pair, stride: Pair, seed: int, ties: bool
 ) -> None:
     assume(side[0] >= kernel[0] and side[1] >= kernel[1])
     generator = np.random.default_rng(seed)
     shape = (batch, channels, *side)
-    pictures = generator.integers(0, 3, size=shape).astype(np.float64) if ties else generator.normal(size=shape)
-    assert_layer_agrees(MaxPool2d(kernel, stride), torch.nn.MaxPool2d(kernel, stride), pictures, seed + 1)
+    images = generator.integers(0, 3, size=shape).astype(np.float64) if ties else generator.normal(size=shape)
+    assert_layer_agrees(MaxPool2d(kernel, stride), torch.nn.MaxPool2d(kernel, stride), images, seed + 1)
 
 
-def test_one_number_stands_for_both_sides_and_pooling_steps_by_its_own_size() -> None:
-    pictures = np.random.default_rng(0).normal(size=(2, 3, 11, 9))
-    assert_layer_agrees(Conv2d(3, 2, 3, 2, 1), torch.nn.Conv2d(3, 2, 3, 2, 1), pictures, 1)
-    assert_layer_agrees(MaxPool2d(2), torch.nn.MaxPool2d(2), pictures, 1)
+def test_one_number_stands_for_height_and_width_and_the_stride_of_pooling_defaults_to_its_kernel_size() -> None:
+    images = np.random.default_rng(0).normal(size=(2, 3, 11, 9))
+    assert_layer_agrees(Conv2d(3, 2, 3, 2, 1), torch.nn.Conv2d(3, 2, 3, 2, 1), images, 1)
+    assert_layer_agrees(MaxPool2d(2), torch.nn.MaxPool2d(2), images, 1)
 
 
 def naive_convolution(
-    pictures: Array, weight: Array, bias: Array, stride: Pair, padding: Pair, grad_output: Array
+    images: Array, weight: Array, bias: Array, stride: Pair, padding: Pair, grad_output: Array
 ) -> tuple[Array, Array, Array]:
-    """Outputs and the gradients of weight and pictures, by the definition, one product at a time."""
-    padded = np.pad(pictures, ((0, 0), (0, 0), (padding[0],) * 2, (padding[1],) * 2))
+    """Outputs and the gradients of weight and images, by the definition, one product at a time."""
+    padded = np.pad(images, ((0, 0), (0, 0), (padding[0],) * 2, (padding[1],) * 2))
     outputs, grad_weight, grad_padded = np.zeros_like(grad_output), np.zeros_like(weight), np.zeros_like(padded)
     for n, o, y, x in np.ndindex(grad_output.shape):
         outputs[n, o, y, x] = bias[o]
@@ -60,28 +60,28 @@ def naive_convolution(
             outputs[n, o, y, x] += weight[o, c, i, j] * padded[n, c, row, column]
             grad_weight[o, c, i, j] += grad_output[n, o, y, x] * padded[n, c, row, column]
             grad_padded[n, c, row, column] += grad_output[n, o, y, x] * weight[o, c, i, j]
-    height, width = pictures.shape[2:]
+    height, width = images.shape[2:]
     return outputs, grad_weight, grad_padded[:, :, padding[0] :, padding[1] :][:, :, :height, :width]
 
 
 @pytest.mark.parametrize(("stride", "padding"), [((1, 1), (0, 0)), ((2, 1), (0, 2)), ((1, 3), (1, 0))])
-def test_against_a_naive_loop(stride: Pair, padding: Pair) -> None:
+def test_convolution_agrees_with_a_naive_loop(stride: Pair, padding: Pair) -> None:
     generator = np.random.default_rng(0)
     layer = Conv2d(2, 3, (3, 2), stride, padding)
-    with_random_state(layer, generator)
-    pictures = generator.normal(size=(2, 2, 7, 6))
-    outputs = layer.forward(pictures)
+    with_random_parameters(layer, generator)
+    images = generator.normal(size=(2, 2, 7, 6))
+    outputs = layer.forward(images)
     grad_output = generator.normal(size=outputs.shape)
     grad_input = layer.backward(grad_output)
     naive = naive_convolution(
-        pictures, layer.parameters["weight"], layer.parameters["bias"], stride, padding, grad_output
+        images, layer.parameters["weight"], layer.parameters["bias"], stride, padding, grad_output
     )
     for ours, expected in zip((outputs, layer.gradients["weight"], grad_input), naive, strict=True):
         assert_allclose(ours, expected, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("layer", [Conv2d(1, 1, 5), MaxPool2d(5)])
-def test_a_window_larger_than_the_picture_is_refused(layer: Conv2d | MaxPool2d) -> None:
-    with_random_state(layer, np.random.default_rng(0))
-    with pytest.raises(ValueError, match=r"a window of \(5, 5\) does not fit into a picture of \(4, 9\)"):
+def test_a_window_larger_than_the_input_is_rejected(layer: Conv2d | MaxPool2d) -> None:
+    with_random_parameters(layer, np.random.default_rng(0))
+    with pytest.raises(ValueError, match=r"a window of \(5, 5\) does not fit into an input of \(4, 9\)"):
         layer.forward(np.zeros((1, 1, 4, 9)))

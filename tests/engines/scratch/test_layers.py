@@ -1,4 +1,4 @@
-"""Every plain layer agrees with torch.autograd in float64, for any batch and any width."""
+"""Every basic layer agrees with torch.autograd in float64, for any batch and any width."""
 
 from typing import Any
 
@@ -16,46 +16,49 @@ seeds = st.integers(0, 2**32)
 
 
 @given(sizes, sizes, sizes, st.booleans(), seeds)
-def test_linear(batch: int, in_features: int, out_features: int, bias: bool, seed: int) -> None:
+def test_linear_agrees_with_torch(batch: int, in_features: int, out_features: int, bias: bool, seed: int) -> None:
     inputs = np.random.default_rng(seed).normal(size=(batch, in_features))
     layer = Linear(in_features, out_features, bias)
     assert_layer_agrees(layer, torch.nn.Linear(in_features, out_features, bias), inputs, seed + 1)
 
 
 @given(sizes, sizes, sizes, seeds, st.booleans())
-def test_flatten(batch: int, height: int, width: int, seed: int, batch_innermost: bool) -> None:
+def test_flatten_agrees_with_torch_for_any_memory_layout(
+    batch: int, height: int, width: int, seed: int, batch_innermost: bool
+) -> None:
     inputs = np.random.default_rng(seed).normal(size=(batch, height, width))
-    if batch_innermost:  # as convolution leaves its output in memory
+    if batch_innermost:  # the memory layout of a convolution's output
         inputs = np.moveaxis(np.ascontiguousarray(np.moveaxis(inputs, 0, -1)), -1, 0)
     assert_layer_agrees(Flatten(), torch.nn.Flatten(), inputs, seed + 1)
 
 
 class FrozenDropout(Dropout):
-    """Drops what it is told to."""
+    """Uses the mask that it is given."""
 
-    def __init__(self, scale: Array) -> None:
-        super().__init__(0.5, np.random.default_rng(0))
-        self.scale = scale
+    def __init__(self, mask: Array) -> None:
+        super().__init__()
+        self.mask = mask
 
-    def draw(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-        assert shape == self.scale.shape
-        return self.scale.astype(dtype)
+    def sample_mask(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+        assert shape == self.mask.shape
+        return self.mask.astype(dtype)
 
 
 @given(sizes, sizes, st.floats(0, 0.95), seeds, st.booleans())
-def test_dropout_with_the_mask_that_torch_draws(
-    batch: int, features: int, probability: float, seed: int, training: bool
+def test_dropout_agrees_with_torch_under_the_mask_that_torch_draws(
+    batch: int, features: int, p: float, seed: int, training: bool
 ) -> None:
-    module = torch.nn.Dropout(probability)
+    module = torch.nn.Dropout(p)
     torch.manual_seed(seed)
-    scale = module(torch.ones(batch, features, dtype=torch.float64)).numpy()
+    mask = module(torch.ones(batch, features, dtype=torch.float64)).numpy()
     torch.manual_seed(seed)
     inputs = np.random.default_rng(seed).normal(size=(batch, features))
-    assert_layer_agrees(FrozenDropout(scale), module, inputs, seed + 1, training)
+    assert_layer_agrees(FrozenDropout(mask), module, inputs, seed + 1, training)
 
 
-def test_dropout_drops_its_share_anew_each_time_and_keeps_the_mean() -> None:
-    layer, ones = Dropout(0.3, np.random.default_rng(0)), np.ones((1000, 100), np.float32)
+def test_dropout_zeroes_a_fraction_p_with_a_new_mask_each_time_and_keeps_the_mean() -> None:
+    layer, ones = Dropout(0.3), np.ones((1000, 100), np.float32)
+    layer.generator = np.random.default_rng(0)
     first, second = layer.forward(ones), layer.forward(ones)
     assert (first == 0).mean() == pytest.approx(0.3, abs=0.01)  # six standard errors
     assert set(np.unique(first)) == {np.float32(0), np.float32(1) / np.float32(0.7)}

@@ -16,14 +16,14 @@ from tests.engines.scratch.against_torch import assert_close
     st.just(0.0) | st.floats(0, 0.99),
     st.integers(0, 2**32),
 )
-def test_cross_entropy(batch: int, classes: int, scale: float, smoothing: float, seed: int) -> None:
+def test_cross_entropy_agrees_with_torch(batch: int, classes: int, scale: float, smoothing: float, seed: int) -> None:
     generator = np.random.default_rng(seed)
     logits = scale * generator.normal(size=(batch, classes))
     labels = generator.integers(classes, size=batch)
     torch_logits = torch.from_numpy(logits.copy()).requires_grad_()
     torch_loss = torch.nn.functional.cross_entropy(torch_logits, torch.from_numpy(labels), label_smoothing=smoothing)
     torch.autograd.backward(torch_loss)
-    loss = CrossEntropyLoss(smoothing)
+    loss = CrossEntropyLoss(label_smoothing=smoothing)
     assert_close(np.array(loss.forward(logits, labels)), torch_loss)
     assert torch_logits.grad is not None
     assert_close(loss.backward(), torch_logits.grad)

@@ -1,4 +1,4 @@
-"""Threads that share a batch learn what one thread learns, for any size of it, and never wait for a failed one."""
+"""Data parallelism trains as one thread does, for any batch size, and no thread ever waits for a failed one."""
 
 import gc
 import random
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stages.engines.scratch.parallel import MissingPieceError, Piece, Team
+from stages.engines.scratch.parallel import Shard, WorkerExitedError, WorkerGroup
 from stages.engines.scratch_engine import ScratchClassifier
 
 ALL_OPTIONS: dict[str, Any] = {
@@ -27,7 +27,7 @@ ALL_OPTIONS: dict[str, Any] = {
 
 
 def trained(threads: int, largest: int) -> ScratchClassifier:
-    """After batches that become smaller, so that pieces are without work which have had some."""
+    """After batches that become smaller, so that workers which have had a shard get none."""
     classifier = ScratchClassifier(
         generator=np.random.default_rng(1),
         dropout_generator=np.random.default_rng(2),
@@ -43,8 +43,8 @@ def trained(threads: int, largest: int) -> ScratchClassifier:
 
 @pytest.mark.parametrize("largest", [3, 16, 17])
 @pytest.mark.parametrize("threads", [2, 3])
-def test_any_number_of_threads_learns_the_same(threads: int, largest: int) -> None:
-    """Also where a batch has fewer digits than there are threads; only the order of sums differs."""
+def test_any_number_of_threads_trains_the_same_network(threads: int, largest: int) -> None:
+    """Also where a batch has fewer images than there are threads; only the order of sums differs."""
     images = np.random.default_rng(4).normal(size=(50, 28, 28))
     alone, together = trained(1, largest), trained(threads, largest)
     for name, array in alone.training_state().items():
@@ -60,44 +60,43 @@ def test_the_same_number_of_threads_gives_the_same_bytes() -> None:
     assert trained(2, 17).to_bytes() == trained(2, 17).to_bytes()
 
 
-def test_many_exchanges_never_mix() -> None:
-    """Ten thousand of them in a row, in which every thread must see the values of the same exchange."""
+def test_ten_thousand_collective_calls_in_a_row_never_mix_their_values() -> None:
 
-    def exchange(piece: Piece) -> bool:
-        return all(piece.gather((number, piece.index)) == [(number, 0), (number, 1)] for number in range(10_000))
+    def exchange(shard: Shard) -> bool:
+        return all(shard.all_gather((number, shard.rank)) == [(number, 0), (number, 1)] for number in range(10_000))
 
-    assert Team(2).in_pieces(8, [exchange, exchange]) == [True, True]
+    assert WorkerGroup(2).run(8, [exchange, exchange]) == [True, True]
 
 
 @pytest.mark.parametrize("failing", [0, 1, 2])
-def test_where_one_piece_fails_the_others_do_not_wait(failing: int) -> None:
-    def work(piece: Piece) -> None:
-        if piece.index == failing:
+def test_when_one_worker_fails_the_others_do_not_wait(failing: int) -> None:
+    def fail(shard: Shard) -> None:
+        if shard.rank == failing:
             raise ZeroDivisionError
-        piece.gather(None)
+        shard.all_gather(None)
 
-    team = Team(3)
+    group = WorkerGroup(3)
     with pytest.raises(ZeroDivisionError):
-        team.in_pieces(8, [work] * 3)
-    assert team.in_pieces(8, [lambda piece: piece.index] * 3) == [0, 1, 2]
+        group.run(8, [fail] * 3)
+    assert group.run(8, [lambda shard: shard.rank] * 3) == [0, 1, 2]
 
 
 @pytest.mark.parametrize("ready", [0, 1])
-def test_where_one_piece_exchanges_less_than_the_others_all_fail(ready: int) -> None:
-    with pytest.raises(MissingPieceError):
-        Team(2).in_pieces(8, [lambda piece: piece.index == ready or piece.gather(None)] * 2)
+def test_when_one_worker_makes_fewer_collective_calls_than_the_others_all_fail(ready: int) -> None:
+    with pytest.raises(WorkerExitedError):
+        WorkerGroup(2).run(8, [lambda shard: shard.rank == ready or shard.all_gather(None)] * 2)
 
 
-def test_an_interruption_at_any_moment_leaves_nobody_waiting() -> None:
-    """A thousand of them, as Ctrl-C sends them, at random moments of many short exchanges.
+def test_an_interruption_at_any_moment_leaves_no_thread_waiting() -> None:
+    """A thousand of them, as Ctrl-C sends them, at random moments of many short collective calls.
 
-    Python drops a few: those that come while it collects garbage.
+    Python drops a few: those that arrive during garbage collection.
     """
-    team, ended = Team(3), 0
+    group, ended = WorkerGroup(3), 0
 
-    def exchange(piece: Piece) -> None:
+    def exchange(shard: Shard) -> None:
         for number in range(50):
-            piece.gather(number)
+            shard.all_gather(number)
 
     before = signal.signal(signal.SIGALRM, signal.default_int_handler)
     try:
@@ -106,26 +105,26 @@ def test_an_interruption_at_any_moment_leaves_nobody_waiting() -> None:
                 signal.setitimer(signal.ITIMER_REAL, random.uniform(0.0001, 0.003))
                 deadline = time.monotonic() + 0.1
                 while time.monotonic() < deadline:
-                    team.in_pieces(8, [exchange] * 3)
+                    group.run(8, [exchange] * 3)
             except KeyboardInterrupt:
                 ended += 1
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
     assert ended > 900
-    assert team.in_pieces(8, [lambda piece: piece.index] * 3) == [0, 1, 2]
+    assert group.run(8, [lambda shard: shard.rank] * 3) == [0, 1, 2]
 
 
-def test_a_layer_can_be_used_alone_but_not_as_a_piece_whose_batch_is_over() -> None:
+def test_a_layer_works_alone_but_not_on_a_shard_whose_batch_is_over() -> None:
     classifier = trained(2, 16)
-    normalisation = classifier.network.layers[2]
-    with pytest.raises(MissingPieceError):
-        normalisation.forward(np.ones((4, 3, 5, 5)))
-    normalisation.piece = Piece()
-    assert normalisation.forward(np.ones((4, 3, 5, 5))).shape == (4, 3, 5, 5)
+    batch_norm = classifier.network.layers[2]
+    with pytest.raises(WorkerExitedError):
+        batch_norm.forward(np.ones((4, 3, 5, 5)))
+    batch_norm.shard = Shard()
+    assert batch_norm.forward(np.ones((4, 3, 5, 5))).shape == (4, 3, 5, 5)
 
 
-def test_its_threads_end_with_a_classifier() -> None:
+def test_threads_end_with_their_classifier() -> None:
     before = threading.active_count()
     classifier = trained(3, 16)
     assert threading.active_count() == before + 2
@@ -138,12 +137,12 @@ def test_its_threads_end_with_a_classifier() -> None:
     assert threading.active_count() == before
 
 
-def test_overflow_is_what_the_caller_makes_of_it() -> None:
-    def overflow(piece: Piece) -> None:
-        np.full(1000, 1e308) * (10.0 + piece.index)
+def test_workers_follow_the_caller_in_what_numpy_does_on_overflow() -> None:
+    def overflow(shard: Shard) -> None:
+        np.full(1000, 1e308) * (10.0 + shard.rank)
 
-    team = Team(2)
+    group = WorkerGroup(2)
     with np.errstate(over="ignore"):
-        team.in_pieces(8, [overflow, overflow])
+        group.run(8, [overflow, overflow])
     with np.errstate(over="raise"), pytest.raises(FloatingPointError):
-        team.in_pieces(8, [id, overflow])
+        group.run(8, [id, overflow])

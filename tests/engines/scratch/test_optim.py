@@ -1,0 +1,107 @@
+"""Every optimizer follows torch.optim over 20 steps in float64, under gradients and learning rates that change."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from stages.engines.scratch import optim
+from stages.engines.scratch.layers import Array
+from stages.engines.scratch.optim import BLOCK, ExponentialMovingAverage, Optimizer, clip_grad_norm_, make_optimizer
+
+NAMES: dict[str, tuple[str, dict[str, Any]]] = {  # in params.yaml, and in torch.optim
+    "sgd": ("SGD", {}),
+    "momentum": ("SGD", {"momentum": 0.8}),
+    "nesterov": ("SGD", {"momentum": 0.8, "nesterov": True}),
+    "rmsprop": ("RMSprop", {}),
+    "adam": ("Adam", {}),
+    "adamw": ("AdamW", {}),
+}
+
+
+def random_vectors() -> tuple[Array, Array]:
+    """Parameters that are one whole block and a part of one, and gradients."""
+    parameters = np.random.default_rng(0).normal(size=BLOCK + 7)
+    return parameters, np.zeros_like(parameters)
+
+
+def assert_follows_torch(ours: Optimizer, name: str, **options: Any) -> None:
+    """Compare parameters and state after each of 20 steps; the gradients stay as they are."""
+    generator = np.random.default_rng(1)
+    tensor = torch.nn.Parameter(torch.from_numpy(ours.parameters.copy()))
+    reference = getattr(torch.optim, name)([tensor], **options)
+    assert ours.lr == reference.param_groups[0]["lr"]
+    for step in range(20):
+        ours.gradients[...] = generator.normal(size=ours.gradients.size) * 10.0 ** generator.integers(-6, 2)
+        given = ours.gradients.copy()
+        tensor.grad = torch.from_numpy(given.copy())
+        ours.lr = reference.param_groups[0]["lr"] = 0.01 / (1 + step)
+        reference.step()
+        ours.step()
+        assert_allclose(ours.parameters, tensor.detach().numpy(), rtol=1e-9, atol=1e-14)
+        assert (ours.gradients == given).all()
+    factors = dict(zip(("exp_avg", "exp_avg_sq"), (1 - beta for beta in getattr(ours, "betas", ())), strict=False))
+    for key, array in ours.state_dict().items():
+        if array.size:
+            assert_allclose(array * factors.get(key, 1), reference.state[tensor][key], rtol=1e-9, atol=1e-300)
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 0.3])
+@pytest.mark.parametrize("name", NAMES)
+def test_20_steps_of_each_name_in_params_yaml_follow_torch(name: str, weight_decay: float) -> None:
+    ours = make_optimizer(name, *random_vectors(), momentum=0.8, weight_decay=weight_decay)
+    torch_name, options = NAMES[name]
+    assert_follows_torch(ours, torch_name, **options, weight_decay=weight_decay)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("SGD", {}),
+        ("SGD", {"lr": 0.2, "momentum": 0.7, "weight_decay": 0.1, "nesterov": True}),
+        ("RMSprop", {}),
+        ("RMSprop", {"lr": 0.2, "alpha": 0.8, "eps": 1e-3, "weight_decay": 0.1}),
+        ("Adam", {}),
+        ("Adam", {"lr": 0.2, "betas": (0.8, 0.95), "eps": 1e-3, "weight_decay": 0.1}),
+        ("AdamW", {}),
+        ("AdamW", {"lr": 0.2, "betas": (0.8, 0.95), "eps": 1e-3, "weight_decay": 0.1}),
+    ],
+)
+def test_20_steps_with_torchs_defaults_and_with_every_option_follow_torch(name: str, options: dict[str, Any]) -> None:
+    assert_follows_torch(getattr(optim, name)(*random_vectors(), **options), name, **options)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_float32_stays_float32(name: str) -> None:
+    parameters, gradients = np.ones(3, np.float32), np.ones(3, np.float32)
+    optimizer = make_optimizer(name, parameters, gradients, weight_decay=0.1)
+    optimizer.step()
+    arrays = [value for value in vars(optimizer).values() if isinstance(value, np.ndarray)]
+    assert {array.dtype for array in arrays} == {np.dtype(np.float32)}
+
+
+@pytest.mark.parametrize("max_norm", [0.5, 3.0, 1e6])
+def test_the_gradient_norm_is_clipped_as_torch_does(max_norm: float) -> None:
+    gradients = np.random.default_rng(0).normal(size=50)
+    tensors = [torch.zeros(20, dtype=torch.float64), torch.zeros(30, dtype=torch.float64)]
+    tensors[0].grad, tensors[1].grad = torch.from_numpy(gradients.copy()).tensor_split([20])
+    norm = torch.nn.utils.clip_grad_norm_(tensors, max_norm)
+    assert clip_grad_norm_(gradients, max_norm) == pytest.approx(float(norm), rel=1e-9)
+    assert_allclose(gradients, torch.cat([tensor.grad for tensor in tensors if tensor.grad is not None]), rtol=1e-9)
+
+
+def test_the_exponential_moving_average_follows_torch() -> None:
+    generator = np.random.default_rng(0)
+    network = torch.nn.Linear(4, 3, bias=False).double()
+    averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(0.8))  # type: ignore[no-untyped-call]  # PyTorch leaves it untyped
+    values, average = np.zeros(12), generator.normal(size=12)
+    ours = ExponentialMovingAverage(values, average, 0.8)
+    for step in range(1, 8):
+        values[...] = generator.normal(size=12)
+        network.weight.data[...] = torch.from_numpy(values.reshape(3, 4))
+        averaged.update_parameters(network)
+        ours.update(step)
+        assert_allclose(average.reshape(3, 4), averaged.module.state_dict()["weight"], rtol=1e-9)
