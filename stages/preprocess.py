@@ -35,7 +35,7 @@ def main() -> None:
     for name, (split_images, split_labels) in splits.items():
         write_npy(PROCESSED / f"{name}_images.npy", standardised[split_images])
         write_npy(PROCESSED / f"{name}_labels.npy", split_labels.astype(np.int64))
-    write_json(PROCESSED / "standardisation.json", {"mean": mean, "std": deviation})
+    write_json(PROCESSED / "standardization.json", {"mean": mean, "std": deviation})
     sizes = ", ".join(f"{len(split_labels)} {name}" for name, (_, split_labels) in splits.items())
     print(f"{sizes} digits; pixel mean {mean:.4f}, standard deviation {deviation:.4f}")
 

@@ -1,7 +1,7 @@
 """The engines: which there are, how one is made for training, and how its trained model is loaded.
 
-An engine is a module ``stages.engines.NAME_engine`` with a function ``make`` and a Classifier called ``CLASSIFIER``. It is
-imported when it is used, because PyTorch takes seconds to load.
+An engine is a module ``stages.engines.NAME_engine`` with a function ``make`` and a Classifier called ``CLASSIFIER``.
+It is imported when it is used, because PyTorch takes seconds to load.
 """
 
 from importlib import import_module

@@ -1,6 +1,6 @@
 """The network, defined once for every engine: its layers and its initial weights."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from stages.pipeline.config import NetworkConfig
 
 KERNEL_SIZE, POOL_SIZE = 5, 2
 ACTIVATIONS = {"relu": "ReLU", "leaky_relu": "LeakyReLU", "sigmoid": "Sigmoid", "tanh": "Tanh", "gelu": "GELU"}
-INITIALIZERS = {
+INITIALIZERS: dict[str, Callable[..., NDArray[Any]]] = {
     "xavier_uniform": init.xavier_uniform_,
     "xavier_normal": init.xavier_normal_,
     "he_uniform": init.kaiming_uniform_,
@@ -23,9 +23,9 @@ INITIALIZERS = {
 def build_layers(nn: Any, config: NetworkConfig) -> list[Any]:
     """The layers between images (N, 1, 28, 28) and logits (N, 10), of ``torch.nn`` or whatever else has its names.
 
-    A block of convolution for each of ``channels``, one of a linear layer for each of ``hidden_sizes``, then the output.
+    A convolutional block for each of ``channels``, a linear one for each of ``hidden_sizes``, then the output layer.
     Pooling precedes the activation: a quarter of the work, and without batch normalization the same result for an
-    activation that never decreases. Batch normalization has its own bias and removes any before it.
+    activation that never decreases. Batch normalization has its own bias and cancels any before it.
     """
     activation, bias = getattr(nn, ACTIVATIONS[config.activation]), not config.batch_norm
     layers: list[Any] = []

@@ -13,8 +13,8 @@ from threadpoolctl import threadpool_limits
 from stages.engines.network import build_layers, initial_weights
 from stages.engines.scratch import nn, optim
 from stages.engines.scratch.layers import Array
-from stages.engines.scratch.network import check_state_dict
 from stages.engines.scratch.parallel import Shard, WorkerGroup
+from stages.engines.scratch.sequential import check_state_dict
 from stages.pipeline.classifier import UNSTANDARDIZED, Standardization, StateDict
 from stages.pipeline.config import EngineConfig, NetworkConfig
 from stages.pipeline.rng import Generators, spawn_generators
@@ -32,10 +32,10 @@ def make(
 class ScratchClassifier:
     """A network between 28 x 28 pixels and 10 classes, with what trains it.
 
-    Images are (N, 28, 28) of ``dtype``, in which all arithmetic is, and labels (N,). Predicting and saving use the weights
-    themselves, or with ``ema_decay`` > 0 their exponential moving average. With convolution, each of the config's threads
-    trains a replica on a shard of the batch; dense networks are little but large matrix products, which NumPy's BLAS
-    spreads over ``blas_threads``.
+    Images are (N, 28, 28) of ``dtype``, in which all arithmetic is, and labels (N,). Predicting and saving use the
+    weights themselves, or with ``ema_decay`` > 0 their exponential moving average. With convolution, each of the
+    config's threads trains a replica on a shard of the batch; dense networks are little but large matrix products,
+    which NumPy's BLAS spreads over ``blas_threads``.
     """
 
     def __init__(

@@ -4,7 +4,7 @@ import io
 import pickle
 import warnings
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Self
 
 import numpy as np
@@ -14,11 +14,18 @@ from torch import nn
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from stages.engines.network import build_layers, initial_weights
+from stages.engines.network import build_layers
 from stages.pipeline.classifier import UNSTANDARDIZED, Standardization, StateDict
 from stages.pipeline.config import EngineConfig, NetworkConfig, OptimizerConfig, TorchConfig
 from stages.pipeline.errors import PipelineError
 from stages.pipeline.rng import Generators, spawn_generators
+
+INITIALIZERS: dict[str, Callable[..., torch.Tensor]] = {
+    "xavier_uniform": nn.init.xavier_uniform_,
+    "xavier_normal": nn.init.xavier_normal_,
+    "he_uniform": nn.init.kaiming_uniform_,
+    "he_normal": nn.init.kaiming_normal_,
+}
 
 
 def make(
@@ -65,8 +72,8 @@ def make_optimizer(config: OptimizerConfig, parameters: list[nn.Parameter]) -> t
 class TorchClassifier:
     """A network between 28 x 28 pixels and 10 classes, with what trains it.
 
-    Images are (N, 28, 28) and labels (N,), as NumPy arrays; all arithmetic is in ``dtype`` on ``device``. Predicting and
-    saving use the weights themselves, or with ``ema_decay`` > 0 their exponential moving average.
+    Images are (N, 28, 28) and labels (N,), as NumPy arrays; all arithmetic is in ``dtype`` on ``device``. Predicting
+    and saving use the weights themselves, or with ``ema_decay`` > 0 their exponential moving average.
     """
 
     def __init__(
@@ -209,11 +216,13 @@ CLASSIFIER = TorchClassifier
 
 
 def initialize(network: nn.Module, config: NetworkConfig, generator: np.random.Generator) -> None:
-    """Load the initial weights that every engine starts with."""
-    state = _floating(network)
-    weights = initial_weights({name: tuple(tensor.shape) for name, tensor in state.items()}, config, generator)
-    for name, weight in weights.items():
-        state[name].copy_(torch.from_numpy(weight))
+    """Draw the initial weights with torch.nn.init; biases start at 0."""
+    torch_generator = torch.Generator().manual_seed(int(generator.integers(2**63)))
+    for layer in network.children():
+        if isinstance(layer, nn.Linear | nn.Conv2d):
+            INITIALIZERS[config.initialization](layer.weight, generator=torch_generator)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
 
 
 def _floating(network: nn.Module) -> dict[str, torch.Tensor]:

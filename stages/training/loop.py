@@ -13,12 +13,12 @@ from stages.pipeline.classifier import Classifier, predict_in_batches
 from stages.pipeline.config import EngineConfig
 from stages.pipeline.errors import PipelineError
 from stages.pipeline.files import write_csv
+from stages.pipeline.metrics import accuracy, cross_entropy
 from stages.pipeline.rng import Generators
 from stages.pipeline.splits import Split
 from stages.training.augmentation import Augmentation
 from stages.training.batches import shuffled_batches, steps_per_epoch
 from stages.training.checkpoint import Checkpoint, Progress
-from stages.pipeline.metrics import accuracy, cross_entropy
 from stages.training.schedules import Schedule, make_schedule
 
 

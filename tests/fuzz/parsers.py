@@ -25,6 +25,7 @@ from stages.pipeline.errors import PipelineError
 from stages.pipeline.files import write_npy
 from stages.pipeline.params import load_config
 from stages.pipeline.splits import load_predictions, load_split
+from tests.configs import make_config
 from tests.data.faulty_server import EXPECTED, FILES, parameters, wheel
 
 MEMORY = 2 * 2**30  # bytes that parsing may take: one that trusts a declared size runs out
@@ -114,7 +115,7 @@ def targets(folder: Path) -> dict[str, Target]:
     for name, content in packed.items():
         (folder / name).write_bytes(content)
     own = parameters("directory", directory=str(folder))
-    models = [engine([1], np.random.default_rng(0)).to_bytes() for engine in (ScratchClassifier, TorchClassifier)]
+    models = [engine(make_config(hidden_sizes=[1])).to_bytes() for engine in (ScratchClassifier, TorchClassifier)]
     return {
         "IDX images": Target(20_000, images, decode_images, ValueError),
         "IDX labels": Target(20_000, labels, decode_labels, ValueError),

@@ -16,7 +16,7 @@ BACKGROUND = -0.4
 
 
 def config(**amounts: float) -> AugmentationConfig:
-    return AugmentationConfig(**{**NONE, **amounts})
+    return AugmentationConfig.model_validate({**NONE, **amounts})
 
 
 def blob(row: float, column: float, count: int = 1) -> NDArray[np.float32]:

@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 
 from stages.pipeline.classifier import UNSTANDARDIZED, Images, Labels, Probabilities
-from stages.pipeline.errors import PipelineError
 from stages.pipeline.config import EngineConfig
+from stages.pipeline.errors import PipelineError
 from stages.pipeline.rng import spawn_generators
 from stages.pipeline.splits import Split
 from stages.training.checkpoint import Checkpoint

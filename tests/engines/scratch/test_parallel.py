@@ -5,36 +5,31 @@ import random
 import signal
 import threading
 import time
-from typing import Any
 
 import numpy as np
 import pytest
 
 from stages.engines.scratch.parallel import Shard, WorkerExitedError, WorkerGroup
 from stages.engines.scratch_engine import ScratchClassifier
+from stages.pipeline.rng import spawn_generators
+from tests.configs import make_config
 
-ALL_OPTIONS: dict[str, Any] = {
-    "channels": [3, 4],
-    "hidden": [12],
-    "batch_norm": True,
-    "dropout": 0.3,
-    "label_smoothing": 0.1,
-    "optimizer": "adamw",
-    "weight_decay": 0.1,
-    "gradient_clip": 1.0,
-    "ema": 0.9,
-}
+CONFIG = make_config(
+    channels=[3, 4],
+    hidden_sizes=[12],
+    batch_norm=True,
+    dropout=0.3,
+    label_smoothing=0.1,
+    name="adamw",
+    weight_decay=0.1,
+    max_grad_norm=1.0,
+    ema_decay=0.9,
+)
 
 
 def trained(threads: int, largest: int) -> ScratchClassifier:
-    """After batches that become smaller, so that workers which have had a shard get none."""
-    classifier = ScratchClassifier(
-        generator=np.random.default_rng(1),
-        dropout_generator=np.random.default_rng(2),
-        threads=threads,
-        dtype=np.float64,
-        **ALL_OPTIONS,
-    )
+    """Trained on batches that become smaller, so that some workers run out of work."""
+    classifier = ScratchClassifier(CONFIG.updated(threads=threads), spawn_generators(1), dtype="float64")
     generator = np.random.default_rng(3)
     for batch in (largest, largest, largest - 1, 2, largest):
         classifier.train_batch(generator.normal(size=(batch, 28, 28)), generator.integers(10, size=batch), 0.01)
