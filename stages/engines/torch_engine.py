@@ -4,7 +4,7 @@ import io
 import pickle
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Self
 
 import numpy as np
@@ -14,18 +14,11 @@ from torch import nn
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from stages.engines.network import build_layers
+from stages.engines.network import build_layers, initial_weights
 from stages.pipeline.classifier import UNSTANDARDIZED, Standardization, StateDict
 from stages.pipeline.config import EngineConfig, NetworkConfig, OptimizerConfig, TorchConfig
 from stages.pipeline.errors import PipelineError
 from stages.pipeline.rng import Generators, spawn_generators
-
-INITIALIZERS: dict[str, Callable[..., torch.Tensor]] = {
-    "xavier_uniform": nn.init.xavier_uniform_,
-    "xavier_normal": nn.init.xavier_normal_,
-    "he_uniform": nn.init.kaiming_uniform_,
-    "he_normal": nn.init.kaiming_normal_,
-}
 
 
 def make(
@@ -87,9 +80,8 @@ class TorchClassifier:
         generators = generators or spawn_generators(0)
         self.config, self.standardization = config, standardization
         self.dtype, self.device = getattr(torch, dtype), torch.device(device)
-        self.network = nn.Sequential(*build_layers(nn, config.network))
+        self.network = nn.Sequential(*build_layers(nn, config.network)).to(self.device, self.dtype)
         initialize(self.network, config.network, generators.weights)
-        self.network.to(self.device, self.dtype)
         torch.manual_seed(int(generators.dropout.integers(2**63)))  # nn.Dropout takes no generator of its own
         self.optimizer = make_optimizer(config.optimizer, list(self.network.parameters()))
         self.ema: AveragedModel | None = None
@@ -216,13 +208,11 @@ CLASSIFIER = TorchClassifier
 
 
 def initialize(network: nn.Module, config: NetworkConfig, generator: np.random.Generator) -> None:
-    """Draw the initial weights with torch.nn.init; biases start at 0."""
-    torch_generator = torch.Generator().manual_seed(int(generator.integers(2**63)))
-    for layer in network.children():
-        if isinstance(layer, nn.Linear | nn.Conv2d):
-            INITIALIZERS[config.initialization](layer.weight, generator=torch_generator)
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
+    """Load the initial weights that every engine starts with."""
+    state = _floating(network)
+    weights = initial_weights({name: tuple(tensor.shape) for name, tensor in state.items()}, config, generator)
+    for name, weight in weights.items():
+        state[name].copy_(torch.from_numpy(weight))
 
 
 def _floating(network: nn.Module) -> dict[str, torch.Tensor]:
