@@ -1,1 +1,1 @@
-"""Where the raw digits come from: one module a source, each giving the four IDX files' contents or saying why not."""
+"""Where the raw images come from: one module per source, each returning the four IDX files or raising why it cannot."""

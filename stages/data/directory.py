@@ -3,18 +3,18 @@
 import gzip
 from pathlib import Path
 
-from stages.data.raw_files import Expected, RawFiles, one_line
+from stages.data.raw_files import DatasetSpec, RawFiles, short_message
+from stages.pipeline.config import FetchConfig
 from stages.pipeline.errors import PipelineError
-from stages.pipeline.params import FetchConfig
 
 
-def fetch(parameters: FetchConfig, expected: Expected) -> RawFiles:
-    """Read the four files from ``fetch.directory``. Raises PipelineError that names the file and the way out."""
+def fetch(config: FetchConfig, spec: DatasetSpec) -> RawFiles:
+    """Read the four files from ``fetch.directory``. Raises PipelineError that names the file and how to fix it."""
     try:
-        folder = Path(parameters.directory or ".").expanduser().absolute()
-        return {name: _read(_find(folder, name), size) for name, size in expected.sizes.items()}
-    except (OSError, ValueError, RuntimeError) as error:  # of a name that cannot be one
-        raise PipelineError(f"{one_line(error)}; change fetch.directory") from None
+        folder = Path(config.directory or ".").expanduser().absolute()
+        return {name: _read(_find(folder, name), size) for name, size in spec.sizes.items()}
+    except (OSError, ValueError, RuntimeError) as error:  # of a string that cannot be a path
+        raise PipelineError(f"{short_message(error)}; change fetch.directory") from None
 
 
 def _find(folder: Path, name: str) -> Path:
@@ -23,14 +23,14 @@ def _find(folder: Path, name: str) -> Path:
     for candidate in candidates:
         if candidate.is_file():
             return candidate
-    raise PipelineError(f"no {name} nor {name}.gz in {folder}; put it there or change fetch.directory")
+    raise PipelineError(f"no {name} or {name}.gz in {folder}; put it there or change fetch.directory")
 
 
 def _read(path: Path, size: int) -> bytes:
-    """The content, cut one byte past ``size``: enough to see that it is too long, however far it would unpack."""
+    """Read at most one byte more than ``size``: enough to see that a file is too long, even a decompression bomb."""
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             return file.read(size + 1)
     except Exception as error:  # damaged bytes can fail anywhere in gzip
-        fault = f"{path}: cannot be read: {one_line(error)}"
-        raise PipelineError(f"{fault}; replace it or change fetch.directory") from None
+        message = f"{path}: cannot be read: {short_message(error)}"
+        raise PipelineError(f"{message}; replace it or change fetch.directory") from None

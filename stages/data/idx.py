@@ -1,6 +1,7 @@
-"""IDX, the format of the raw digits: a magic number, the dimensions as big-endian 32-bit numbers, then the bytes."""
+"""IDX, MNIST's file format: a magic number, the dimensions as big-endian 32-bit integers, then the bytes."""
 
 import math
+import struct
 from pathlib import Path
 from typing import Literal
 
@@ -16,81 +17,59 @@ TRAIN_LABELS = "train-labels-idx1-ubyte"
 TEST_IMAGES = "t10k-images-idx3-ubyte"
 TEST_LABELS = "t10k-labels-idx1-ubyte"
 
-_SIDE = 28
-_UNSIGNED_BYTES = 8  # the type that the magic number names: 0x08, then the number of dimensions
-
-
-def decode_images(content: bytes) -> Bytes:
-    """The images in ``content``, uint8 (N, 28, 28), read-only. Raises ValueError that says what is wrong."""
-    images = _decode(content, dimensions=3)
-    if images.shape[1:] != (_SIDE, _SIDE):
-        raise ValueError(f"images of {_SIDE} x {_SIDE} expected, {images.shape[1]} x {images.shape[2]} found")
-    if images.min() == images.max():
-        raise ValueError(f"blank: every pixel is {images.max()}")
-    return images
-
-
-def decode_labels(content: bytes) -> Bytes:
-    """The labels in ``content``, uint8 (N,), each 0 to 9, read-only. Raises ValueError that says what is wrong."""
-    labels = _decode(content, dimensions=1)
-    if labels.max() > 9:
-        raise ValueError(f"labels 0 to 9 expected, {labels.max()} found")
-    return labels
+_UNSIGNED_BYTES = 8  # the dtype in the magic number: 0x08, then the number of dimensions
 
 
 def encode(array: Bytes) -> bytes:
-    """``array`` as an IDX file's content."""
-    magic = bytes([0, 0, _UNSIGNED_BYTES, array.ndim])
-    return magic + np.array(array.shape, dtype=">u4").tobytes() + array.tobytes()
+    """Encode ``array`` as the contents of an IDX file."""
+    return bytes([0, 0, _UNSIGNED_BYTES, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
 
 
-def read_images(path: Path) -> Bytes:
-    """Read images, uint8 (N, 28, 28), read-only. Raises PipelineError for a missing or damaged file."""
-    try:
-        return decode_images(_content(path))
-    except ValueError as error:
-        raise _damaged(path, str(error)) from None
+def decode(name: str, content: bytes) -> Bytes:
+    """Decode the file ``name``: images uint8 (N, 28, 28) or labels uint8 (N,), 0 to 9, read-only.
+
+    Raises ValueError that says what is wrong.
+    """
+    item_shape = (28, 28) if "images" in name else ()
+    dimensions = 1 + len(item_shape)
+    magic, header = bytes([0, 0, _UNSIGNED_BYTES, dimensions]), 4 * (1 + dimensions)
+    if not content.startswith(magic):
+        raise ValueError(f"not IDX: magic number {magic.hex()} expected, {content[:4].hex() or 'nothing'} found")
+    shape = struct.unpack(f">{dimensions}I", content[4:header].ljust(header - 4, b"\0"))
+    size = header + math.prod(shape)
+    if len(content) != size or size == header:
+        problem = "truncated" if len(content) < size else "empty" if size == header else "too long"
+        raise ValueError(f"{problem}: {size} bytes expected, {len(content)} found")
+    if shape[1:] != item_shape:
+        raise ValueError(f"images of 28 x 28 expected, {shape[1]} x {shape[2]} found")
+    array = np.frombuffer(content, np.uint8, offset=header).reshape(shape)
+    if item_shape and array.min() == array.max():
+        raise ValueError(f"blank: every pixel is {array.max()}")
+    if not item_shape and array.max() > 9:
+        raise ValueError(f"labels 0 to 9 expected, {array.max()} found")
+    return array
 
 
-def read_labels(path: Path) -> Bytes:
-    """Read labels, uint8 (N,), each 0 to 9, read-only. Raises PipelineError for a missing or damaged file."""
-    try:
-        return decode_labels(_content(path))
-    except ValueError as error:
-        raise _damaged(path, str(error)) from None
-
-
-def read_digits(folder: Path, split: Literal["train", "test"]) -> tuple[Bytes, Bytes]:
+def read_split(folder: Path, split: Literal["train", "test"]) -> tuple[Bytes, Bytes]:
     """Read one split of the raw folder: images uint8 (N, 28, 28) and labels uint8 (N,).
 
-    Raises PipelineError when a file is missing or damaged, or when the two differ in length.
+    Raises PipelineError that names the file if one is missing or damaged, or if their lengths differ.
     """
-    names = (TRAIN_IMAGES, TRAIN_LABELS) if split == "train" else (TEST_IMAGES, TEST_LABELS)
-    images, labels = read_images(folder / names[0]), read_labels(folder / names[1])
+    images_name, labels_name = (TRAIN_IMAGES, TRAIN_LABELS) if split == "train" else (TEST_IMAGES, TEST_LABELS)
+    images, labels = _read(folder / images_name), _read(folder / labels_name)
     if len(images) != len(labels):
-        raise _damaged(folder / names[1], f"{len(images)} labels expected, one an image, {len(labels)} found")
+        raise _error(folder / labels_name, f"{len(images)} labels expected, one per image, {len(labels)} found")
     return images, labels
 
 
-def _decode(content: bytes, dimensions: int) -> Bytes:
-    header = 4 * (1 + dimensions)
-    magic = bytes([0, 0, _UNSIGNED_BYTES, dimensions])
-    if not content.startswith(magic):
-        raise ValueError(f"not IDX: magic number {magic.hex()} expected, {content[:4].hex() or 'nothing'} found")
-    shape = [int(size) for size in np.frombuffer(content[4:header].ljust(header - 4, b"\0"), dtype=">u4")]
-    expected = header + math.prod(shape)
-    if len(content) != expected or len(content) == header:
-        fault = "truncated" if len(content) < expected else "empty" if expected <= header else "too long"
-        raise ValueError(f"{fault}: {expected} bytes expected, {len(content)} found")
-    return np.frombuffer(content, dtype=np.uint8, offset=header).reshape(shape)
-
-
-def _content(path: Path) -> bytes:
+def _read(path: Path) -> Bytes:
     try:
-        return path.read_bytes()
+        return decode(path.name, path.read_bytes())
     except OSError as error:
-        raise _damaged(path, f"{error.strerror}") from None
+        raise _error(path, f"{error.strerror}") from None
+    except ValueError as error:
+        raise _error(path, str(error)) from None
 
 
-def _damaged(path: Path, fault: str) -> PipelineError:
-    return PipelineError(f"{path}: {fault}; fetch it again with dvc repro --force --single-item fetch")
+def _error(path: Path, message: str) -> PipelineError:
+    return PipelineError(f"{path}: {message}; fetch it again with dvc repro --force --single-item fetch")

@@ -1,14 +1,15 @@
-"""The four raw files: their names, what they must hold, and the check that every source's files pass."""
+"""The four raw files: their names and sizes, and the check that the files of every source must pass."""
 
 import hashlib
+import re
 import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from stages.data.idx import TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS, decode_images, decode_labels
+from stages.data.idx import TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS, decode
 from stages.pipeline.errors import PipelineError
 
-RawFiles = dict[str, bytes]  # name -> uncompressed content
+RawFiles = dict[str, bytes]  # name -> uncompressed contents
 
 MNIST_SHA256 = {
     TRAIN_IMAGES: "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
@@ -19,8 +20,8 @@ MNIST_SHA256 = {
 
 
 @dataclass(frozen=True)
-class Expected:
-    """What the raw files must be: the number of digits, and each file's SHA-256 where it is known."""
+class DatasetSpec:
+    """What a dataset's files must be: the number of images, and each file's SHA-256 where it is known."""
 
     train_size: int = 60_000
     test_size: int = 10_000
@@ -28,7 +29,7 @@ class Expected:
 
     @property
     def sizes(self) -> dict[str, int]:
-        """The bytes of each file: header and contents."""
+        """The size of each file in bytes: header and contents."""
         return {
             TRAIN_IMAGES: 16 + 28 * 28 * self.train_size,
             TRAIN_LABELS: 8 + self.train_size,
@@ -37,22 +38,22 @@ class Expected:
         }
 
 
-def expected_files(dataset: str) -> Expected:
-    """What the files of ``dataset`` must be; only MNIST's digests are known."""
-    return Expected(sha256=MNIST_SHA256 if dataset == "MNIST" else {})
+def dataset_spec(dataset: str) -> DatasetSpec:
+    """What the files of ``dataset`` must be; digests are known for MNIST only."""
+    return DatasetSpec(sha256=MNIST_SHA256 if dataset == "MNIST" else {})
 
 
-def verify(files: RawFiles, expected: Expected) -> None:
-    """Raise PipelineError, with the file's name, unless ``files`` are what is expected."""
-    for name, size in expected.sizes.items():
+def verify(files: RawFiles, spec: DatasetSpec) -> None:
+    """Raise PipelineError that names the file unless ``files`` match ``spec``."""
+    for name, size in spec.sizes.items():
         content = files[name]
         if len(content) != size:
             found = f"{len(content)} found" if len(content) < size else "more found"
             raise PipelineError(f"{name}: {size} bytes expected, {found}")
-        if name in expected.sha256 and (digest := sha256(content)) != expected.sha256[name]:
-            raise PipelineError(f"{name}: SHA-256 {expected.sha256[name][:12]}... expected, {digest[:12]}... found")
+        if name in spec.sha256 and (digest := sha256(content)) != spec.sha256[name]:
+            raise PipelineError(f"{name}: SHA-256 {spec.sha256[name][:12]}... expected, {digest[:12]}... found")
         try:
-            (decode_labels if "labels" in name else decode_images)(content)
+            decode(name, content)
         except ValueError as error:
             raise PipelineError(f"{name}: {error}") from None
 
@@ -62,6 +63,7 @@ def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def one_line(error: Exception) -> str:
-    """What a library's exception says, short enough to stand in a list of reasons."""
-    return textwrap.shorten(str(error), 200, placeholder=" ...") or type(error).__name__
+def short_message(error: Exception | str) -> str:
+    """One line of what a library raised, without user names and passwords in URLs."""
+    message = re.sub(r"//[^/\s]+@", "//", str(error))
+    return textwrap.shorten(message, 300, placeholder=" ...") or type(error).__name__

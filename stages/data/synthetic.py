@@ -1,7 +1,7 @@
-"""Digits drawn with the fonts that matplotlib ships, each turned, slanted, scaled, shifted and blurred by chance.
+"""Digits in the fonts that matplotlib ships, randomly rotated, slanted, scaled, shifted, and blurred.
 
-Each font's digits are drawn once, large. A digit of the data set is such a glyph seen through an affine map: for every
-one of its 28 x 28 pixels the map says where in the glyph to look.
+Each font's digits are drawn once, large. An image of the dataset is such a glyph under an affine map, which gives for
+each of the 28 x 28 pixels the place in the glyph to sample.
 """
 
 from pathlib import Path
@@ -14,7 +14,7 @@ from scipy import ndimage
 
 from stages.data.idx import TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS, Bytes, encode
 from stages.data.raw_files import RawFiles
-from stages.pipeline.params import FetchConfig
+from stages.pipeline.config import FetchConfig
 from stages.pipeline.rng import spawn_generators
 
 _FONTS = (
@@ -24,21 +24,21 @@ _FONTS = (
     *(f"STIXGeneral{style}" for style in ("", "Bol", "Italic", "BolIta")),
     *("cmb10", "cmr10", "cmss10", "cmti10", "cmtt10"),
 )
-_SCALE = 4  # a glyph is drawn this much larger than the digit that it becomes
-_HEIGHT = 20 * _SCALE  # of the drawn digit; MNIST's fit into 20 x 20
+_SCALE = 4  # how much larger than its image a glyph is drawn
+_HEIGHT = 20 * _SCALE  # of the glyph; MNIST's digits fit into 20 x 20 pixels
 _CANVAS = 40 * _SCALE
 _BLURS = (1.0, 2.0, 3.0)  # standard deviations, in the glyph's pixels
-_CHUNK = 500  # digits at a time: what fits the processor's cache
+_CHUNK = 500  # images at a time, which fit into the processor's cache
 
 Floats = NDArray[np.float32]
 
 
-def fetch(parameters: FetchConfig, seed: int) -> RawFiles:
-    """Draw the four files; ``seed`` decides every pixel."""
+def fetch(config: FetchConfig, seed: int) -> RawFiles:
+    """Draw the four files; ``seed`` determines every pixel."""
     glyphs = _glyphs()
     generators = spawn_generators(seed)
-    train_images, train_labels = _draw(glyphs, parameters.synthetic_train_size, generators.synthetic_train)
-    test_images, test_labels = _draw(glyphs, parameters.synthetic_test_size, generators.synthetic_test)
+    train_images, train_labels = _draw(glyphs, config.synthetic_train_size, generators.synthetic_train)
+    test_images, test_labels = _draw(glyphs, config.synthetic_test_size, generators.synthetic_test)
     return {
         TRAIN_IMAGES: encode(train_images),
         TRAIN_LABELS: encode(train_labels),
@@ -55,33 +55,33 @@ def _glyphs() -> Floats:
 
 
 def _glyph(font: FT2Font, digit: str) -> Floats:
-    """One digit with its centre of mass in the middle of the canvas, as in MNIST; float32 (_CANVAS, _CANVAS)."""
-    font.set_size(_HEIGHT * 1.3, 72)  # a font's size is more than the height of its digits
+    """One digit with its center of mass in the middle of the canvas, as in MNIST; float32 (_CANVAS, _CANVAS)."""
+    font.set_size(_HEIGHT * 1.3, 72)  # a font's size exceeds the height of its digits
     font.set_text(digit)
     font.draw_glyphs_to_bitmap(antialiased=True)
     bitmap = np.asarray(font.get_image(), dtype=np.float32)
-    top, left = (_CANVAS // 2 - round(centre) for centre in ndimage.center_of_mass(bitmap))
+    top, left = (_CANVAS // 2 - round(center) for center in ndimage.center_of_mass(bitmap))
     canvas = np.zeros((_CANVAS, _CANVAS), dtype=np.float32)
     canvas[top : top + bitmap.shape[0], left : left + bitmap.shape[1]] = bitmap
     return canvas
 
 
 def _draw(glyphs: Floats, size: int, generator: np.random.Generator) -> tuple[Bytes, Bytes]:
-    """``size`` digits, as many of each class as of any other: images uint8 (size, 28, 28), labels uint8 (size,)."""
+    """Draw ``size`` images, balanced over the classes: images uint8 (size, 28, 28), labels uint8 (size,)."""
     labels = generator.permutation(np.arange(size, dtype=np.int64) % 10)
     styles = generator.integers(glyphs.shape[1], size=size)
-    chosen = labels * glyphs.shape[1] + styles
+    indices = labels * glyphs.shape[1] + styles
     maps, shifts = _maps(size, generator), generator.uniform(-1.5, 1.5, (size, 2))
     atlas = glyphs.reshape(-1, _CANVAS, _CANVAS)
     images = np.empty((size, 28, 28), dtype=np.uint8)
     for start in range(0, size, _CHUNK):
         chunk = slice(start, start + _CHUNK)
-        images[chunk] = _sample(atlas, chosen[chunk], maps[chunk], shifts[chunk])
+        images[chunk] = _sample(atlas, indices[chunk], maps[chunk], shifts[chunk])
     return images, labels.astype(np.uint8)
 
 
 def _maps(size: int, generator: np.random.Generator) -> NDArray[np.float64]:
-    """Linear maps from a digit's (row, column) to its glyph's, (size, 2, 2): rotation, slant, then scale."""
+    """Linear maps from an image's (row, column) to its glyph's, (size, 2, 2): rotation, slant, then scale."""
     angle = generator.uniform(-0.25, 0.25, size)
     slant = generator.uniform(-0.3, 0.3, size)
     rows, columns = _SCALE / generator.uniform([[0.9], [0.8]], [[1.1], [1.2]], (2, size))
@@ -93,11 +93,11 @@ def _maps(size: int, generator: np.random.Generator) -> NDArray[np.float64]:
 
 
 def _sample(
-    atlas: Floats, chosen: NDArray[np.int64], maps: NDArray[np.float64], shifts: NDArray[np.float64]
+    atlas: Floats, indices: NDArray[np.int64], maps: NDArray[np.float64], shifts: NDArray[np.float64]
 ) -> NDArray[np.uint8]:
-    """Look up each pixel of each digit in its glyph, between the glyph's pixels where the map says so."""
+    """Sample each image's pixels from its glyph by bilinear interpolation."""
     grid = np.stack(np.meshgrid(np.arange(28), np.arange(28), indexing="ij")).reshape(2, -1) - 13.5
-    places = maps @ (grid + shifts[..., None]) + _CANVAS / 2  # (N, 2, 784)
-    glyph = np.broadcast_to(chosen[:, None], (len(chosen), grid.shape[1]))
-    pixels = ndimage.map_coordinates(atlas, [glyph, places[:, 0], places[:, 1]], order=1, output=np.float32)
+    coordinates = maps @ (grid + shifts[..., None]) + _CANVAS / 2  # (N, 2, 784)
+    glyph = np.broadcast_to(indices[:, None], (len(indices), grid.shape[1]))
+    pixels = ndimage.map_coordinates(atlas, [glyph, coordinates[:, 0], coordinates[:, 1]], order=1, output=np.float32)
     return np.rint(pixels).astype(np.uint8).reshape(-1, 28, 28)

@@ -1,20 +1,25 @@
 """The mirrors that torchvision knows, with its own MD5 checks."""
 
+import socket
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from stages.data.raw_files import Expected, RawFiles, one_line
+from stages.data.raw_files import DatasetSpec, RawFiles, short_message
+from stages.pipeline.config import FetchConfig
 from stages.pipeline.errors import PipelineError
-from stages.pipeline.params import FetchConfig
 
 
-def fetch(parameters: FetchConfig, expected: Expected) -> RawFiles:
+def fetch(config: FetchConfig, spec: DatasetSpec) -> RawFiles:
     """Download the dataset's four files. Raises PipelineError with one line."""
-    with TemporaryDirectory() as folder:
-        try:
-            from torchvision import datasets  # takes seconds: only who uses it waits for it
+    timeout = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(config.timeout)  # torchvision sets none of its own
+    try:
+        from torchvision import datasets  # takes seconds, so only when needed
 
-            dataset = getattr(datasets, parameters.dataset)(folder, download=True)
-            return {name: (Path(dataset.raw_folder) / name).read_bytes() for name in expected.sizes}
-        except Exception as error:  # it lets through whatever urllib, ssl, gzip and its own parser raise
-            raise PipelineError(one_line(error)) from None
+        with TemporaryDirectory() as folder:
+            dataset = getattr(datasets, config.dataset)(folder, download=True)
+            return {name: (Path(dataset.raw_folder) / name).read_bytes() for name in spec.sizes}
+    except Exception as error:  # torchvision lets through whatever urllib, ssl, gzip and its own parser raise
+        raise PipelineError(short_message(error)) from None
+    finally:
+        socket.setdefaulttimeout(timeout)

