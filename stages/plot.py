@@ -1,6 +1,6 @@
-"""Draw the pictures: ``python -m stages.plot``."""
+"""Draw the figures: ``python -m stages.plot``."""
 
-import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -8,64 +8,59 @@ from matplotlib import style
 from matplotlib.figure import Figure
 
 from stages.engines import ENGINES, load
-from stages.evaluation.confusion import confusion_counts
-from stages.evaluation.figures import accuracy_by_class, confusion, curves, mistakes, reliability, weights
+from stages.evaluation.figures import curves, mistakes, parity, reliability, weights
 from stages.evaluation.figures.style import STYLE, to_png
 from stages.pipeline.errors import PipelineError
 from stages.pipeline.files import write_bytes
-from stages.pipeline.splits import PROCESSED, load_predictions, load_split
+from stages.pipeline.splits import load_predictions, load_split, load_standardization
 from stages.pipeline.stage import run
-from stages.training.loop import Epoch
 
 IMAGES = Path("plots/images")
 
 
 def main() -> None:
-    """Draw every picture, and leave nothing else in plots/images."""
+    """Draw every figure, and leave nothing else in plots/images."""
     with style.context(STYLE):
-        pictures = {IMAGES / f"{name}.png": to_png(figure) for name, figure in draw_all().items()}
-    for path, content in pictures.items():
+        files = {IMAGES / f"{name}.png": to_png(figure) for name, figure in draw_all().items()}
+    for path, content in files.items():
         write_bytes(path, content)
-    for path in set(IMAGES.iterdir()) - set(pictures):
-        path.unlink()  # of an earlier version
-    print(f"{len(pictures)} pictures in {IMAGES}")
+    for path in set(IMAGES.iterdir()) - set(files):
+        path.unlink()  # left by an earlier version
+    print(f"{len(files)} figures in {IMAGES}")
 
 
 def draw_all() -> dict[str, Figure]:
-    """Read what the other stages left, and draw it. Raises PipelineError for a file that is missing or damaged."""
+    """Draw the other stages' outputs. Raises PipelineError for a file that is missing or damaged."""
     images, labels = load_split("test")
-    mean, deviation = load_standardisation()
-    histories = {engine: load_history(engine) for engine in ENGINES}
+    mean, std = load_standardization()
     probabilities = {engine: load_predictions(engine, len(labels)) for engine in ENGINES}
-    counts = {engine: confusion_counts(each.argmax(axis=1), labels) for engine, each in probabilities.items()}
+    histories = {
+        engine: load_table(Path(f"plots/{engine}/history.csv"), curves.COLUMNS, f"train_{engine}") for engine in ENGINES
+    }
+    losses = load_table(Path("plots/parity.csv"), parity.COLUMNS, "parity")
+    states = {engine: load(engine).state_dict() for engine in ENGINES}
     return {
         "curves": curves.draw(histories),
-        "confusion": confusion.draw(counts),
-        "accuracy_by_class": accuracy_by_class.draw(counts),
-        "mistakes": mistakes.draw(images * deviation + mean, labels, probabilities),
+        "mistakes": mistakes.draw(images * std + mean, labels, probabilities),
+        "parity": parity.draw(losses),
         "reliability": reliability.draw(probabilities, labels),
-        "weights": weights.draw({engine: load(engine).state_dict() for engine in ENGINES}),
+        "weights": weights.draw(states),
     }
 
 
-def load_standardisation() -> tuple[float, float]:
-    """Mean and standard deviation by which preprocess standardised the pixels."""
-    path = PROCESSED / "standardisation.json"
+def load_table(path: Path, columns: Sequence[str], stage: str) -> pd.DataFrame:
+    """The columns of a CSV file that ``stage`` wrote, float64, at least one row."""
     try:
-        content = json.loads(path.read_bytes())
-        return float(content["mean"]), float(content["std"])
-    except (OSError, ValueError, KeyError, TypeError):
-        raise PipelineError(f"{path}: missing or damaged; make it with `dvc repro --force preprocess`") from None
-
-
-def load_history(engine: str) -> pd.DataFrame:
-    """The history of one engine's training, a row for each epoch."""
-    path = f"plots/{engine}/history.csv"
-    try:
-        history = pd.read_csv(path)[list(Epoch._fields)].astype(float)
+        table = pd.read_csv(path)[list(columns)].astype(float)
     except (OSError, ValueError, KeyError):
-        raise PipelineError(f"{path}: missing or damaged; make it with `dvc repro --force train_{engine}`") from None
-    return history
+        raise _unreadable(path, stage) from None
+    if table.empty:
+        raise _unreadable(path, stage)
+    return table
+
+
+def _unreadable(path: Path, stage: str) -> PipelineError:
+    return PipelineError(f"{path}: missing or damaged; make it again with `dvc repro --force {stage}`")
 
 
 if __name__ == "__main__":

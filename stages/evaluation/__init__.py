@@ -1,1 +1,1 @@
-"""What predictions are worth: metrics and figures. Training knows nothing of it."""
+"""Evaluation of predictions: metrics, tables and figures. Training imports none of it."""

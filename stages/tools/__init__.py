@@ -1,1 +1,1 @@
-"""What `make plots` and `make gate` do. No stage runs any of it."""
+"""What make targets run beside the pipeline; no stage imports any of it."""

@@ -1,8 +1,8 @@
-"""Whether the results in the workspace are worse than those of the last commit: ``python -m stages.tools.gate``.
+"""Fail when accuracy has fallen since the last commit: ``python -m stages.tools.gate``.
 
-A network trained anew errs on a few other digits, so accuracy moves by some digits whenever anything changes. It has
-fallen when it is below the 95 % Wilson interval of HEAD's accuracy: that is more than the test split's size explains.
-Both numbers are in git, so this needs no model and no prediction of an earlier commit.
+Any change moves accuracy a little, because a retrained network misclassifies slightly different images. Accuracy has
+fallen when it is below the 95 % Wilson interval of HEAD's: more than the size of the test split explains. Both numbers
+are in git, so this needs no model and no predictions of an earlier commit.
 """
 
 import json
@@ -26,31 +26,31 @@ class Result(NamedTuple):
 
 
 def main() -> None:
-    """Say how each engine's accuracy compares with HEAD's; end with exit status 1 when one has fallen."""
+    """Compare each engine's accuracy with HEAD's; end with exit status 1 when one has fallen."""
     fallen = [engine for engine in ENGINES if has_fallen(engine)]
     if fallen:
         sys.exit(f"the gate is shut: the accuracy of {' and '.join(fallen)} has fallen by more than chance explains")
 
 
 def has_fallen(engine: str) -> bool:
-    """Whether the accuracy is below the interval of the committed one, and print it."""
+    """Return whether the accuracy is below the interval of the committed one, and print both."""
     path = Path(f"metrics/{engine}.json")
     try:
         committed, now = parse(path, dvc.api.read(path.as_posix(), rev="HEAD")), parse(path, path.read_bytes())
     except (OSError, DvcException):
         raise PipelineError(f"{path}: not in HEAD and in the workspace; run `dvc repro` and commit it") from None
     if now.dataset != committed.dataset:
-        raise PipelineError(f"{engine}: tested on {now.dataset}, HEAD on {committed.dataset}; not to be compared")
+        raise PipelineError(f"{engine}: evaluated on {now.dataset}, HEAD on {committed.dataset}; not comparable")
     fallen = now.accuracy < committed.accuracy_low
     print(
         f"{engine}: accuracy {now.accuracy:.2%}, in HEAD {committed.accuracy:.2%}; "
-        f"{'below' if fallen else 'not below'} {committed.accuracy_low:.2%}, where HEAD's 95 % interval begins"
+        f"{'below' if fallen else 'not below'} {committed.accuracy_low:.2%}, the lower end of HEAD's 95 % interval"
     )
     return fallen
 
 
 def parse(path: Path, content: str | bytes) -> Result:
-    """The metrics of one engine. Raises PipelineError when they are not what the evaluate stage writes."""
+    """Parse the metrics of one engine. Raises PipelineError when they are not what the evaluate stage writes."""
     try:
         metrics = json.loads(content)
         return Result(str(metrics["dataset"]), float(metrics["accuracy"]), float(metrics["accuracy_low"]))

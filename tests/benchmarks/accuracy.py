@@ -17,7 +17,6 @@ from stages.pipeline.splits import Split, load_split
 from stages.training.batches import shuffled_batches, steps_per_epoch
 from stages.training.schedules import make_schedule
 
-
 THREADS, EVERY = 2, 50  # steps between two evaluations on the test split, for which the clock stops
 # For each accuracy, a network and a number of epochs that reach it.
 GOALS: dict[float, tuple[dict[str, list[int]], int]] = {

@@ -1,1 +1,1 @@
-"""The pictures, one module each. Every ``draw`` takes what it shows, by engine, and returns a figure."""
+"""The figures, one module each: every ``draw`` takes the data that it shows and returns a matplotlib figure."""

@@ -1,4 +1,4 @@
-"""Loss, accuracy and learning rate, epoch by epoch."""
+"""Learning curves: loss, accuracy and learning rate by epoch."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,33 +9,34 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from stages.evaluation.figures.style import WIDTH, engine_colours
+from stages.evaluation.figures.style import WIDTH, engine_colors
 
+COLUMNS = ("epoch", "learning_rate", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
 TRAINING: dict[str, Any] = {"linestyle": "--", "marker": "."}
 VALIDATION: dict[str, Any] = {"linestyle": "-", "marker": "."}
 KEPT: dict[str, Any] = {"linestyle": "", "marker": "o", "markersize": 11, "markerfacecolor": "none"}
 
 
 def draw(histories: Mapping[str, pd.DataFrame]) -> Figure:
-    """Draw each engine's history.csv; rings mark the epoch whose weights were kept."""
+    """Draw each engine's history.csv; a ring marks the epoch whose weights were kept."""
     figure = Figure(figsize=(WIDTH, 5.4))
     axes = figure.subplot_mosaic([["loss", "accuracy"], ["learning rate", "learning rate"]], height_ratios=[3, 1])
-    colours = engine_colours(histories)
+    colors = engine_colors(histories)
     for width, (engine, history) in zip(np.linspace(5, 1.6, len(histories)), histories.items(), strict=True):
-        colour, kept = colours[engine], kept_epoch(history)
+        color, kept = colors[engine], kept_epoch(history)
         for measure in ("loss", "accuracy"):
-            axes[measure].plot(history["epoch"], history[f"train_{measure}"], color=colour, **TRAINING)
-            axes[measure].plot(history["epoch"], history[f"validation_{measure}"], color=colour, **VALIDATION)
-            axes[measure].plot(kept["epoch"], kept[f"validation_{measure}"], color=colour, **KEPT)
-        # Each is wide enough to show beneath the next, should that be the same.
-        axes["learning rate"].plot(history["epoch"], history["learning_rate"], ".-", color=colour, linewidth=width)
+            axes[measure].plot(history["epoch"], history[f"train_{measure}"], color=color, **TRAINING)
+            axes[measure].plot(history["epoch"], history[f"validation_{measure}"], color=color, **VALIDATION)
+            axes[measure].plot(kept["epoch"], kept[f"validation_{measure}"], color=color, **KEPT)
+        # Decreasing widths, so that equal schedules of several engines all show.
+        axes["learning rate"].plot(history["epoch"], history["learning_rate"], ".-", color=color, linewidth=width)
     longest = max(history["epoch"].max() for history in histories.values())
     for measure, axis in axes.items():
         axis.set(title=measure.capitalize(), xlabel="epoch", xlim=(0.5, longest + 0.5))
         axis.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
         axis.grid()
     axes["accuracy"].yaxis.set_major_formatter(PercentFormatter(1))
-    lines = [Line2D([], [], color=colours[engine], linewidth=3, label=engine) for engine in histories]
+    lines = [Line2D([], [], color=colors[engine], linewidth=3, label=engine) for engine in histories]
     kinds = {"training": TRAINING, "validation": VALIDATION, "kept epoch": KEPT}
     lines += [Line2D([], [], color="0.3", label=label, **kind) for label, kind in kinds.items()]
     figure.legend(handles=lines, loc="outside lower center", ncols=len(lines))

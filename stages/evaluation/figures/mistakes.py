@@ -1,4 +1,4 @@
-"""The digits that the networks get wrong while they are surest."""
+"""The misclassified images of highest confidence."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,48 +6,61 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from stages.evaluation.figures.style import WIDTH, engine_colours
+from stages.evaluation.figures.style import WIDTH, engine_colors
 from stages.pipeline.classifier import Images, Labels, Probabilities
 
 ROWS, COLUMNS = 2, 10  # of each engine
-HEIGHT = 3.2  # inches, of each engine
+SIDE, CELL, LINE = 28, 34, 6  # pixels of an image: its side, the distance to the next one, the height of a line of text
 
 
 def draw(images: Images, labels: Labels, probabilities: Mapping[str, Probabilities]) -> Figure:
-    """Draw each engine's most confident mistakes with the answers of all; ``images`` (N, 28, 28) are from 0 to 1."""
-    figure = Figure(figsize=(WIDTH, HEIGHT * len(probabilities)))
-    answers = {engine: each.argmax(axis=1) for engine, each in probabilities.items()}
-    parts = figure.subfigures(len(answers), squeeze=False).flat
-    for part, (engine, answer) in zip(parts, answers.items(), strict=True):
-        chosen = confident_mistakes(probabilities[engine], labels, ROWS * COLUMNS)
-        part.suptitle(f"{engine}: {len(chosen)} of {np.sum(answer != labels):,} mistakes", fontsize=11)
-        axes = part.subplots(ROWS, COLUMNS).ravel()
-        for axis, index in zip(axes, chosen, strict=False):
-            draw_digit(axis, images[index], int(labels[index]), {name: int(answers[name][index]) for name in answers})
-        for axis in axes[len(chosen) :]:
-            axis.set_axis_off()
-    everywhere = "both" if len(answers) == 2 else "all"
-    figure.suptitle(f"The most confident mistakes; those in a frame are wrong in {everywhere}")
+    """Draw each engine's most confident mistakes with all engines' predictions; ``images`` (N, 28, 28) in [0, 1]."""
+    predictions = {engine: each.argmax(axis=1) for engine, each in probabilities.items()}
+    height = SIDE + (len(predictions) + 2) * LINE
+    inches = WIDTH * ROWS * height / (COLUMNS * CELL) + 0.45
+    figure = Figure(figsize=(WIDTH, inches * len(predictions)))
+    axes = figure.subplots(len(predictions), squeeze=False)[:, 0]
+    for axis, (engine, prediction) in zip(axes, predictions.items(), strict=True):
+        shown = confident_mistakes(probabilities[engine], labels, ROWS * COLUMNS)
+        for place, index in enumerate(shown):
+            row, column = divmod(place, COLUMNS)
+            predicted = {name: int(each[index]) for name, each in predictions.items()}
+            corner = column * CELL + (CELL - SIDE) / 2, row * height + LINE
+            draw_image(axis, corner, images[index], int(labels[index]), predicted)
+        axis.set(title=f"{engine}: {len(shown)} of {np.sum(prediction != labels):,} mistakes")
+        axis.set(xlim=(0, COLUMNS * CELL), ylim=(ROWS * height, 0), aspect="equal")
+        axis.set_axis_off()
+    all_engines = "both" if len(predictions) == 2 else "all"
+    figure.suptitle(f"The most confident mistakes; framed ones are misclassified by {all_engines}")
     return figure
 
 
 def confident_mistakes(probabilities: Probabilities, labels: Labels, limit: int) -> NDArray[np.int64]:
-    """Indices of at most ``limit`` wrongly classified digits, the most confident first."""
+    """Indices of at most ``limit`` misclassified images, the most confident first."""
     wrong = np.flatnonzero(probabilities.argmax(axis=1) != labels)
     confidence = probabilities[wrong].max(axis=1)
     return wrong[np.argsort(-confidence, kind="stable")[:limit]]
 
 
-def draw_digit(axis: Axes, image: NDArray[np.floating[Any]], actual: int, answers: Mapping[str, int]) -> None:
-    """Draw a digit (28, 28) with the right class above it and each engine's answer below, in the engine's colour."""
-    axis.imshow(image, cmap="gray_r", vmin=0, vmax=1)
-    axis.set(xticks=[], yticks=[])
-    axis.set_title(f"is {actual}", fontsize=9, pad=3)
-    colours = engine_colours(answers)
-    for line, (engine, answer) in enumerate(answers.items()):
-        text, colour = "\n" * line + f"{engine} {answer}", colours[engine]
-        axis.text(0.5, -0.04, text, color=colour, fontsize=8, ha="center", va="top", transform=axis.transAxes)
-    framed = actual not in answers.values()
-    axis.spines[:].set(visible=True, color="black" if framed else "0.85", linewidth=1.6 if framed else 0.5)
+def draw_image(
+    axis: Axes,
+    corner: tuple[float, float],
+    image: NDArray[np.floating[Any]],
+    actual: int,
+    predictions: Mapping[str, int],
+) -> None:
+    """Draw an image (28, 28), its class above it and each engine's prediction below, in the engine's color."""
+    left, top = corner
+    axis.imshow(image, cmap="gray_r", vmin=0, vmax=1, extent=(left, left + SIDE, top + SIDE, top))
+    framed = actual not in predictions.values()
+    edge = {"edgecolor": "black", "linewidth": 1.6} if framed else {"edgecolor": "0.85", "linewidth": 0.5}
+    axis.add_patch(Rectangle(corner, SIDE, SIDE, fill=False, **edge))
+    center = left + SIDE / 2
+    axis.text(center, top - 1, f"label {actual}", fontsize=9, ha="center", va="bottom")
+    colors = engine_colors(predictions)
+    for line, (engine, prediction) in enumerate(predictions.items()):
+        text = f"{engine} {prediction}"
+        axis.text(center, top + SIDE + 1 + line * LINE, text, color=colors[engine], fontsize=8, ha="center", va="top")

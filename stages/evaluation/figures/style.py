@@ -1,4 +1,4 @@
-"""What all pictures have in common: colours, type and file format."""
+"""What all figures have in common: colors, fonts and file format."""
 
 import io
 from collections.abc import Iterable
@@ -8,13 +8,13 @@ from typing import Any
 from matplotlib.figure import Figure
 from PIL import Image
 
-# Okabe and Ito chose these so that the colour-blind tell them apart (their yellow is hardly seen on white). The
-# templates in .dvc/plots have the same ones in the same order, and put torch and scratch before other engines.
-ENGINE_COLOURS = {"torch": "#0072B2", "scratch": "#D55E00"}
-FURTHER_COLOURS = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-WIDTH = 9.0  # inches; 900 pixels on a page make type of 10 points as large as the page's own
+# Okabe and Ito's colors, distinguishable with color blindness, without their yellow, too pale on white. The templates
+# in .dvc/plots have the same colors in the same order, and put torch and scratch before other engines.
+ENGINE_COLORS = {"torch": "#0072B2", "scratch": "#D55E00"}
+FURTHER_COLORS = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+WIDTH = 9.0  # inches; shown 900 pixels wide, 10 points are the size of a page's own text
 
-# For matplotlib.style.context: the defaults first, so that nobody's own matplotlibrc changes the pictures.
+# For matplotlib.style.context: the defaults first, so that nobody's own matplotlibrc changes the figures.
 STYLE: list[str | dict[str, Any]] = [
     "default",
     {
@@ -35,20 +35,20 @@ STYLE: list[str | dict[str, Any]] = [
 ]
 
 
-def engine_colours(engines: Iterable[str]) -> dict[str, str]:
-    """Each engine's colour: torch and scratch have their own, further engines get the next ones by their names."""
-    further = sorted(set(engines) - set(ENGINE_COLOURS))
-    colours = cycle((*FURTHER_COLOURS, *ENGINE_COLOURS.values()))  # from the eighth engine on, they come again
-    return {**ENGINE_COLOURS, **dict(zip(further, colours, strict=False))}
+def engine_colors(engines: Iterable[str]) -> dict[str, str]:
+    """Each engine's color: torch and scratch have their own, further engines take the next ones, sorted by name."""
+    further = sorted(set(engines) - set(ENGINE_COLORS))
+    colors = cycle((*FURTHER_COLORS, *ENGINE_COLORS.values()))  # repeated from the eighth engine on
+    return {**ENGINE_COLORS, **dict(zip(further, colors, strict=False))}
 
 
 def width_of(columns: int) -> float:
-    """The width in inches of a picture with a column for each engine: two fill the page, further ones widen it."""
+    """Width in inches of a figure with a column per engine: two fill the page, further ones widen it."""
     return WIDTH / 2 * max(columns, 2)
 
 
 def to_png(figure: Figure) -> bytes:
-    """Return the figure as a PNG file of at most 256 colours, a third of the size. Equal figures give equal bytes."""
+    """Return the figure as a PNG file of at most 256 colors, a third of the size of a full one; deterministic."""
     drawn, compact = io.BytesIO(), io.BytesIO()
     figure.savefig(drawn, format="png")
     palette = Image.open(drawn).convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=2)

@@ -1,4 +1,4 @@
-"""What the first layer looks for."""
+"""Weights of the first layer, as images."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,19 +14,19 @@ from stages.pipeline.splits import IMAGE_SHAPE
 Weights = NDArray[np.floating[Any]]
 UNITS, COLUMNS = 32, 16
 HEIGHT = 1.55  # inches, of each engine
-COLOURS = colormaps["RdBu_r"].with_extremes(bad="0.75")
+COLORS = colormaps["RdBu_r"].with_extremes(bad="0.75")
 
 
 def draw(states: Mapping[str, Mapping[str, Weights]]) -> Figure:
-    """Draw the first layer of each engine's state_dict: the units with the largest norm, one square each."""
+    """Draw the first layer of each engine's state_dict: the units of largest norm, one square each."""
     figure = Figure(figsize=(WIDTH, HEIGHT * len(states)))
     axes = figure.subplots(len(states), squeeze=False)[:, 0]
     for axis, (engine, state) in zip(axes, states.items(), strict=True):
         filters = first_filters(state)
         largest = filters[np.argsort(-np.linalg.norm(filters, axis=(1, 2)), kind="stable")[:UNITS]]
         limit = np.abs(largest).max()
-        image = axis.imshow(montage(largest, COLUMNS), cmap=COLOURS, vmin=-limit, vmax=limit)
-        axis.set(title=f"{engine}: the {len(largest)} units of {len(filters)} with the largest weights")
+        image = axis.imshow(montage(largest, COLUMNS), cmap=COLORS, vmin=-limit, vmax=limit)
+        axis.set(title=f"{engine}: the {len(largest)} units of {len(filters)} with the largest norm")
         axis.set_axis_off()
         figure.colorbar(image, ax=axis, pad=0.01, aspect=10)
     figure.suptitle("Weights of the first layer, one square for each unit")
@@ -34,13 +34,13 @@ def draw(states: Mapping[str, Mapping[str, Weights]]) -> Figure:
 
 
 def first_filters(state: Mapping[str, Weights]) -> Weights:
-    """The first layer's weights as pictures: (units, 28, 28), or (kernels, height, width) of a convolution."""
+    """The first layer's weights as images: (units, 28, 28), or (kernels, height, width) of a convolution."""
     weight = next(array for array in state.values() if array.ndim > 1)
     return weight.reshape(-1, *(IMAGE_SHAPE if weight.ndim == 2 else weight.shape[-2:]))
 
 
 def montage(filters: Weights, columns: int) -> Weights:
-    """Filters (units, height, width) in rows of at most ``columns``, as one picture with lines of nan between them."""
+    """Filters (units, height, width) in rows of at most ``columns``, as one image with lines of NaN between them."""
     columns = min(columns, len(filters))
     filters = np.pad(filters, ((0, -len(filters) % columns), (0, 1), (0, 1)), constant_values=np.nan)
     rows = [np.hstack(list(row)) for row in np.split(filters, len(filters) // columns)]

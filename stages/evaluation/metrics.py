@@ -1,0 +1,109 @@
+"""Metrics computed from predictions: the confusion matrix, scores per class, calibration, confidence intervals, tests.
+
+Accuracy and cross-entropy, which training needs too, are in stages/training/metrics.py.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import binomtest, norm
+
+from stages.pipeline.classifier import CLASSES, Labels, Probabilities
+
+ConfusionMatrix = NDArray[np.int64]  # (10, 10)
+Scores = NDArray[np.float64]  # (10,)
+
+
+def confusion_matrix(predicted: Labels, actual: Labels) -> ConfusionMatrix:
+    """Number of images of each actual class (row) that were predicted as each class (column), int64 (10, 10)."""
+    return np.bincount(actual * CLASSES + predicted, minlength=CLASSES**2).reshape(CLASSES, CLASSES)
+
+
+def precision_per_class(matrix: ConfusionMatrix) -> Scores:
+    """Precision TP / (TP + FP) of each class; NaN for a class that was never predicted."""
+    return _divide(matrix.diagonal(), matrix.sum(axis=0))
+
+
+def recall_per_class(matrix: ConfusionMatrix) -> Scores:
+    """Recall TP / (TP + FN) of each class, also its accuracy; NaN for a class without images."""
+    return _divide(matrix.diagonal(), matrix.sum(axis=1))
+
+
+def f1_per_class(matrix: ConfusionMatrix) -> Scores:
+    """F1 = 2 TP / (2 TP + FP + FN) of each class; NaN for a class that neither occurs nor was predicted."""
+    return _divide(2 * matrix.diagonal(), matrix.sum(axis=0) + matrix.sum(axis=1))
+
+
+def macro_f1(matrix: ConfusionMatrix) -> float:
+    """Unweighted mean of F1 over the classes; an undefined F1 counts as 0."""
+    return float(np.mean(np.nan_to_num(f1_per_class(matrix))))
+
+
+def _divide(numerators: ConfusionMatrix, denominators: ConfusionMatrix) -> Scores:
+    quotients = np.full(len(denominators), np.nan)
+    np.divide(numerators, denominators, out=quotients, where=denominators > 0)
+    return quotients
+
+
+class CalibrationBins(NamedTuple):
+    """Predictions binned by confidence, the probability of the predicted class: three arrays (bins,)."""
+
+    counts: NDArray[np.int64]
+    confidence: NDArray[np.float64]  # mean; 0 in an empty bin
+    accuracy: NDArray[np.float64]
+
+
+def calibration_bins(probabilities: Probabilities, labels: Labels, bins: int = 15) -> CalibrationBins:
+    """Bin predictions into ``bins`` equal intervals of confidence from 0 to 1 (Guo et al. 2017)."""
+    confidence = probabilities.max(axis=1).astype(np.float64)
+    correct = probabilities.argmax(axis=1) == labels
+    index = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    counts = np.bincount(index, minlength=bins)
+    at_least_1 = np.maximum(counts, 1)
+    return CalibrationBins(
+        counts,
+        np.bincount(index, confidence, bins) / at_least_1,
+        np.bincount(index, correct, bins) / at_least_1,
+    )
+
+
+def expected_calibration_error(probabilities: Probabilities, labels: Labels) -> float:
+    """Mean of |accuracy − confidence| over the calibration bins, weighted by their counts (Guo et al. 2017, eq. 3)."""
+    bins = calibration_bins(probabilities, labels)
+    return float(np.sum(bins.counts * np.abs(bins.accuracy - bins.confidence)) / len(labels))
+
+
+class Interval(NamedTuple):
+    """A 95 % confidence interval."""
+
+    low: float
+    high: float
+
+
+def wilson_interval(correct: int, total: int) -> Interval:
+    """Wilson's score interval of a proportion (Wilson 1927)."""
+    interval = binomtest(correct, total).proportion_ci(confidence_level=0.95, method="wilson")
+    return Interval(float(interval.low), float(interval.high))
+
+
+def difference_interval(only_first: int, only_second: int, total: int) -> Interval:
+    """The interval of accuracy(first) − accuracy(second) on the same ``total`` images.
+
+    Wald's interval for matched proportions with 0.5 added to each of the four cells, which keeps its coverage near
+    95 % (Agresti & Min 2005, "Simple improved confidence intervals for comparing matched proportions").
+    """
+    first, second, n = only_first + 0.5, only_second + 0.5, total + 2
+    center = (first - second) / n
+    margin = norm.ppf(0.975) * math.sqrt(first + second - (first - second) ** 2 / n) / n
+    return Interval(max(center - margin, -1.0), min(center + margin, 1.0))
+
+
+def mcnemar_p(only_first: int, only_second: int) -> float:
+    """McNemar's exact test of two classifiers, from the number of images that only one of them classifies correctly.
+
+    The p-value of the null hypothesis that both have the same accuracy (McNemar 1947).
+    """
+    disagreements = only_first + only_second
+    return float(binomtest(only_first, disagreements, 0.5).pvalue) if disagreements else 1.0

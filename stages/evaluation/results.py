@@ -1,0 +1,72 @@
+"""The scalars of metrics/: what each JSON file holds, in the order of its keys."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from stages.evaluation.metrics import (
+    confusion_matrix,
+    difference_interval,
+    expected_calibration_error,
+    macro_f1,
+    mcnemar_p,
+    recall_per_class,
+    wilson_interval,
+)
+from stages.pipeline.classifier import Labels, Probabilities
+from stages.pipeline.metrics import accuracy, cross_entropy
+
+
+def engine_metrics(probabilities: Probabilities, labels: Labels) -> dict[str, Any]:
+    """The metrics of one classifier, for metrics/ENGINE.json; ``per_class`` is recall, None for an absent class."""
+    matrix = confusion_matrix(probabilities.argmax(axis=1), labels)
+    interval = wilson_interval(int(matrix.trace()), len(labels))
+    return {
+        "accuracy": accuracy(probabilities, labels),
+        "accuracy_low": interval.low,
+        "accuracy_high": interval.high,
+        "error_rate": 1 - accuracy(probabilities, labels),
+        "loss": cross_entropy(probabilities, labels),
+        "macro_f1": macro_f1(matrix),
+        "calibration_error": expected_calibration_error(probabilities, labels),
+        "per_class": [None if np.isnan(recall) else recall for recall in recall_per_class(matrix).tolist()],
+    }
+
+
+def comparison_metrics(first: Labels, second: Labels, labels: Labels) -> dict[str, Any]:
+    """The metrics of two classifiers' predicted classes on the same images, for metrics/comparison.json."""
+    only_first = int(np.sum((first == labels) & (second != labels)))
+    only_second = int(np.sum((second == labels) & (first != labels)))
+    interval = difference_interval(only_first, only_second, len(labels))
+    return {
+        "accuracy_difference": (only_first - only_second) / len(labels),
+        "accuracy_difference_low": interval.low,
+        "accuracy_difference_high": interval.high,
+        "mcnemar_p": mcnemar_p(only_first, only_second),
+        "agreement": float(np.mean(first == second)),
+        "both_wrong": int(np.sum((first != labels) & (second != labels))),
+    }
+
+
+def summary(
+    probabilities: Mapping[str, Probabilities], labels: Labels, comparison: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The few scalars of metrics/summary.json: one row of `dvc metrics show`, narrower than 120 columns."""
+    engines = {
+        engine: {"accuracy": accuracy(each, labels), "loss": cross_entropy(each, labels)}
+        for engine, each in probabilities.items()
+    }
+    return {**engines, "difference": comparison["accuracy_difference"], "mcnemar_p": comparison["mcnemar_p"]}
+
+
+def rounded(value: Any) -> Any:
+    """The value with every float in it, also inside dictionaries and lists, rounded to six significant digits."""
+    match value:
+        case float():
+            return float(f"{value:.6g}")
+        case dict():
+            return {key: rounded(item) for key, item in value.items()}
+        case list() | tuple():
+            return [rounded(item) for item in value]
+    return value

@@ -1,0 +1,134 @@
+"""The metrics against independent computations: scikit-learn, torch, plain loops, simulation, published examples."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from sklearn import metrics as sklearn
+
+from stages.evaluation.metrics import (
+    confusion_matrix,
+    difference_interval,
+    expected_calibration_error,
+    macro_f1,
+    mcnemar_p,
+    wilson_interval,
+)
+from stages.evaluation.results import comparison_metrics, engine_metrics, rounded
+from stages.evaluation.tables import make_tables, most_frequent_confusions
+from stages.pipeline.metrics import cross_entropy
+
+GENERATOR = np.random.default_rng(0)
+LABELS = GENERATOR.integers(10, size=500)
+LOGITS = GENERATOR.normal(size=(500, 10)) + 2 * np.eye(10)[LABELS]
+PROBABILITIES = torch.softmax(torch.from_numpy(LOGITS), 1).float().numpy()
+PREDICTED = PROBABILITIES.argmax(axis=1)
+
+
+def test_cross_entropy_is_torchs_on_the_logits() -> None:
+    expected = torch.nn.functional.cross_entropy(torch.from_numpy(LOGITS), torch.from_numpy(LABELS)).item()
+    assert cross_entropy(PROBABILITIES, LABELS) == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_probability_of_0_costs_much_but_not_everything() -> None:
+    assert cross_entropy(np.array([[0, 1]], np.float32), np.array([0])) == pytest.approx(87.34, abs=0.01)
+    assert np.isnan(cross_entropy(np.array([[np.nan, 1]], np.float32), np.array([0])))
+
+
+@pytest.mark.parametrize(
+    ("predicted", "labels"),
+    [(PREDICTED, LABELS), (np.array([1, 2, 2]), np.array([1, 1, 0]))],
+    ids=["all classes", "classes that do not occur or are never predicted"],
+)
+def test_the_confusion_matrix_and_the_scores_per_class_are_scikit_learns(
+    predicted: np.ndarray, labels: np.ndarray
+) -> None:
+    matrix = confusion_matrix(predicted, labels)
+    np.testing.assert_array_equal(matrix, sklearn.confusion_matrix(labels, predicted, labels=range(10)))
+    rows = np.array(make_tables(matrix)["classes"].rows)
+    precision, recall, f1, support = sklearn.precision_recall_fscore_support(
+        labels, predicted, labels=range(10), zero_division=np.nan
+    )
+    np.testing.assert_allclose(rows[:, [0, 1, 2, 3, 6]], np.transpose([range(10), support, precision, recall, f1]))
+    macro = sklearn.f1_score(labels, predicted, labels=range(10), average="macro", zero_division=0)
+    assert macro_f1(matrix) == pytest.approx(macro)
+
+
+def test_the_tables_hold_every_cell_and_the_interval_of_every_recall() -> None:
+    matrix = confusion_matrix(np.array([1, 2]), np.array([1, 1]))
+    tables = make_tables(matrix)
+    assert tables["confusion"].columns == ("actual", "predicted", "count")
+    assert {cell[:2]: cell[2] for cell in tables["confusion"].rows} == dict(np.ndenumerate(matrix))
+    columns, (absent, present, *_) = tables["classes"]
+    assert columns == ("class", "support", "precision", "recall", "recall_low", "recall_high", "f1")
+    assert present[4:6] == wilson_interval(1, 2)
+    assert all(math.isnan(score) for score in absent[2:])
+
+
+def test_the_most_frequent_confusions_come_first_and_correct_predictions_not_at_all() -> None:
+    labels = np.array([4, 4, 4, 4, 7, 7, 2, 5, 5, 5, 5])
+    predicted = np.array([9, 9, 9, 4, 1, 1, 7, 5, 5, 5, 5])
+    columns, rows = make_tables(confusion_matrix(predicted, labels))["confusions"]
+    assert columns == ("actual", "predicted", "count", "fraction")
+    assert rows == [(4, 9, 3, 0.75), (7, 1, 2, 1.0), (2, 7, 1, 1.0)]
+    matrix = confusion_matrix(PREDICTED, LABELS)
+    counts = [row[2] for row in most_frequent_confusions(matrix)]
+    assert counts == sorted(matrix[~np.eye(10, dtype=bool)].tolist(), reverse=True)[:10]
+
+
+def test_wilson_interval_of_a_published_example() -> None:
+    """81 of 263: 0.2553 to 0.3662 (Newcombe 1998, Statistics in Medicine 17, table I, method 3)."""
+    assert wilson_interval(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
+
+
+def test_calibration_error_by_a_plain_loop() -> None:
+    confidence = PROBABILITIES.max(axis=1).astype(float)
+    expected = 0.0
+    for k in range(15):
+        inside = (confidence > k / 15) & (confidence <= (k + 1) / 15)
+        if inside.any():
+            gap = abs(np.mean(PREDICTED[inside] == LABELS[inside]) - confidence[inside].mean())
+            expected += inside.mean() * gap
+    assert expected_calibration_error(PROBABILITIES, LABELS) == pytest.approx(expected)
+
+
+def test_mcnemar_is_the_binomial_test_of_the_disagreements() -> None:
+    """With 1 against 5: P(at most 1 or at least 5 of 6) = 14 / 64."""
+    assert mcnemar_p(1, 5) == pytest.approx(14 / 64)
+    assert mcnemar_p(0, 0) == 1
+
+
+def test_the_interval_of_the_difference_covers_the_truth_19_times_in_20() -> None:
+    generator = np.random.default_rng(1)
+    draws = np.unique(generator.multinomial(1000, [0.01, 0.02, 0.97], size=4000), axis=0, return_counts=True)
+    covered = 0
+    for (only_first, only_second, _), times in zip(*draws, strict=True):
+        low, high = difference_interval(only_first, only_second, 1000)
+        covered += times * (low <= -0.01 <= high)
+    assert 0.94 < covered / 4000 < 0.965
+
+
+def test_comparison_of_two_classifiers_by_hand() -> None:
+    labels = np.array([0, 1, 2, 3, 4, 5, 6, 7])
+    first = np.array([0, 1, 2, 3, 4, 5, 0, 1])
+    second = np.array([0, 1, 2, 3, 0, 0, 6, 1])
+    metrics = comparison_metrics(first, second, labels)
+    assert metrics["accuracy_difference"] == pytest.approx(1 / 8)
+    assert metrics["agreement"] == pytest.approx(5 / 8)
+    assert metrics["both_wrong"] == 1
+    assert metrics["mcnemar_p"] == 1
+    assert metrics["accuracy_difference_low"] < 1 / 8 < metrics["accuracy_difference_high"]
+
+
+def test_the_metrics_of_an_engine_agree_with_one_another() -> None:
+    metrics = engine_metrics(PROBABILITIES, LABELS)
+    assert metrics["accuracy"] == np.mean(PREDICTED == LABELS) == 1 - metrics["error_rate"]
+    assert metrics["accuracy_low"] < metrics["accuracy"] < metrics["accuracy_high"]
+    assert np.bincount(LABELS) @ metrics["per_class"] / len(LABELS) == pytest.approx(metrics["accuracy"])
+    assert engine_metrics(PROBABILITIES[LABELS > 0], LABELS[LABELS > 0])["per_class"][0] is None
+
+
+def test_every_float_is_rounded_to_six_significant_digits_however_deep() -> None:
+    content = {"a": 1 / 3, "b": [np.float64(2e7 / 3), None, 1234567], "c": {"d": (1e-9 / 3, "text", True)}}
+    assert rounded(content) == {"a": 0.333333, "b": [6666670.0, None, 1234567], "c": {"d": [3.33333e-10, "text", True]}}
