@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from stages.evaluation.figures.style import WIDTH
-from stages.pipeline.splits import IMAGE_SHAPE
+from stages.pipeline.classifier import IMAGE_SHAPE
 
 Weights = NDArray[np.floating[Any]]
 UNITS, COLUMNS = 32, 16
