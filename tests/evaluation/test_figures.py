@@ -58,8 +58,8 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for engine, wrong in (("torch", 25), ("scratch", 40)):
         write_npy(Path(f"data/predictions/{engine}.npy"), predictions(2, wrong))
         write_csv(Path(f"plots/{engine}/history.csv"), curves.COLUMNS, [(1, 0.001, 2.0, 0.5, 2.1, 0.4)])
-    write_bytes(Path("models/torch/mnist_model.pth"), TorchClassifier([64], np.random.default_rng(3)).to_bytes())
-    write_bytes(Path("models/scratch/model.npz"), ScratchClassifier([], np.random.default_rng(4)).to_bytes())
+    write_bytes(Path("models/torch/mnist_model.pth"), TorchClassifier(make_config(hidden_sizes=[64])).to_bytes())
+    write_bytes(Path("models/scratch/model.npz"), ScratchClassifier(make_config(hidden_sizes=[])).to_bytes())
     return tmp_path
 
 

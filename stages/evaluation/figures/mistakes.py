@@ -56,8 +56,8 @@ def draw_image(
     left, top = corner
     axis.imshow(image, cmap="gray_r", vmin=0, vmax=1, extent=(left, left + SIDE, top + SIDE, top))
     framed = actual not in predictions.values()
-    edge = {"edgecolor": "black", "linewidth": 1.6} if framed else {"edgecolor": "0.85", "linewidth": 0.5}
-    axis.add_patch(Rectangle(corner, SIDE, SIDE, fill=False, **edge))
+    color, width = ("black", 1.6) if framed else ("0.85", 0.5)
+    axis.add_patch(Rectangle(corner, SIDE, SIDE, fill=False, edgecolor=color, linewidth=width))
     center = left + SIDE / 2
     axis.text(center, top - 1, f"label {actual}", fontsize=9, ha="center", va="bottom")
     colors = engine_colors(predictions)
