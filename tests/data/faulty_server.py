@@ -41,6 +41,7 @@ class Answer(NamedTuple):
     withheld: int = 0  # bytes announced but never sent
     chunk: int = 1_000_000  # bytes sent at a time
     pause: float = 0  # seconds after each chunk
+    delay: float = 0  # seconds before the answer
     location: str = ""  # redirects the client
     endless: bool = False  # repeats the body forever
 
@@ -65,6 +66,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.server.requests.append(self.path)
         answers = self.server.answers.get(self.path, [Answer(status=404)])
         answer = answers.pop(0) if len(answers) > 1 else answers[0]
+        if answer.delay and self.server.over.wait(answer.delay):
+            return
         self.send_response(answer.status)
         self.send_header("Content-Type", answer.type)
         self.send_header("Retry-After", "3600")  # a busy server's wish, which nobody waits for

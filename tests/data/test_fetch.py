@@ -134,6 +134,7 @@ def test_synthetic_digits_listed_first_and_directories_without_known_digests_are
     other = fill(tmp_path / "other", OTHER)
     assert fetched(other, raw) == FILES  # which are MNIST's, wherever they came from
     assert fetched(other, raw, UNKNOWN) == OTHER
+    assert fetched(config, raw) == FILES
     fetch(config.model_copy(update={"sources": ["synthetic", "directory"]}), 1, raw, SPEC)
     assert dataset_name(raw) == "synthetic"
 
