@@ -32,7 +32,14 @@ def worked_example() -> dict[str, Any]:
     grad_hidden = second.backward(grad_z2)
     grad_z1 = relu.backward(grad_hidden)
     first.backward(grad_z1)
-    results = {"Z1": z1, "H": hidden, "Z2": z2, "P": np.exp(log_p), "losses": -log_p[[0, 1], labels], "L": mean_loss}
+    results: dict[str, Any] = {
+        "Z1": z1,
+        "H": hidden,
+        "Z2": z2,
+        "P": np.exp(log_p),
+        "losses": -log_p[[0, 1], labels],
+        "L": mean_loss,
+    }
     results |= {"dZ2": grad_z2, "dH": grad_hidden, "dZ1": grad_z1}
     results |= {"dW1": first.gradients["weight"].copy(), "db1": first.gradients["bias"].copy()}
     results |= {"dW2": second.gradients["weight"].copy(), "db2": second.gradients["bias"].copy()}
@@ -58,7 +65,7 @@ def convolution_example() -> dict[str, Any]:
     grad_output = pooling.backward(np.ones_like(pooled))
     grad_image = convolution.backward(grad_output)
     assert isinstance(convolution, nn.Conv2d)
-    p0, p1 = convolution._columns
+    p0, p1 = convolution._columns  # the matrices that the layer multiplies
     results = {"P0": p0, "P1": p1, "output": output[0, 0], "pooled": pooled[0, 0, 0, 0], "d_output": grad_output[0, 0]}
     return given | results | {"d_kernel": convolution.gradients["weight"][0, 0], "d_image": grad_image[0, 0]}
 
@@ -82,9 +89,7 @@ def shown(title: str) -> dict[str, Array]:
     assignments = [node for node in ast.parse(blocks(title)).body if isinstance(node, ast.Assign)]
     names = [ast.unparse(node.targets[0]) for node in assignments]
     assert len(set(names)) == len(names)
-    return {
-        name: np.array(ast.literal_eval(node.value), float) for name, node in zip(names, assignments, strict=True)
-    }
+    return {name: np.array(ast.literal_eval(node.value), float) for name, node in zip(names, assignments, strict=True)}
 
 
 def decimals(values: Array) -> int:
