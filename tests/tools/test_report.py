@@ -1,4 +1,4 @@
-"""The page of `make plots` in a real browser whose network is cut: every chart is drawn, and nothing is asked for."""
+"""The page of `make plots` in a real browser whose network is cut: every chart is drawn, and nothing is requested."""
 
 import json
 import shutil
@@ -9,24 +9,21 @@ from typing import Any
 
 import pandas as pd
 import pytest
-import yaml
 from selenium import webdriver
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
-from stages.evaluation.figures.style import ENGINE_COLOURS
-from tests.imports import ROOT
+from stages.evaluation.figures.style import ENGINE_COLORS
+from tests.charts import Chart, collect_charts
 from tests.project import Project, copy_project
 
 pytestmark = pytest.mark.slow
 
-CHARTS = [
-    (name, properties)
-    for entry in yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["plots"]
-    if isinstance(entry, dict)
-    for name, properties in entry.items()
-]
-COLOURS = [f"rgb({', '.join(str(int(rgb[i : i + 2], 16)) for i in (1, 3, 5))})" for rgb in ENGINE_COLOURS.values()]
+CHARTS = collect_charts()
+COLORS = {
+    engine: f"rgb({', '.join(str(int(rgb[i : i + 2], 16)) for i in (1, 3, 5))})"
+    for engine, rgb in ENGINE_COLORS.items()
+}
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +47,7 @@ def browser() -> Iterator[webdriver.Chrome]:
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """The committed results, and in the workspace another history of one epoch less."""
     project = copy_project(tmp_path_factory.mktemp("project"))
-    for engine in ENGINE_COLOURS:
+    for engine in ENGINE_COLORS:
         path = project.folder / f"plots/{engine}/history.csv"
         pd.read_csv(path)[:-1].to_csv(path, index=False)
     return project
@@ -62,7 +59,7 @@ def messages(browser: webdriver.Chrome, kind: str) -> list[dict[str, Any]]:
 
 
 def opened(browser: webdriver.Chrome, page: str) -> tuple[list[WebElement], list[str], list[str]]:
-    """Open a page. Returns its charts, what it says on the console, and the addresses it asks for outside itself."""
+    """Open a page. Returns its charts, its console messages, and the addresses that it requests outside itself."""
     for kind in ("browser", "performance"):
         messages(browser, kind)
     browser.get(page)
@@ -74,7 +71,7 @@ def opened(browser: webdriver.Chrome, page: str) -> tuple[list[WebElement], list
 
     charts = browser.find_elements("css selector", "body > div[id]:not(:has(img))")
     WebDriverWait(browser, 30).until(finished)
-    finished(browser)  # what was said last
+    finished(browser)  # the last messages
     events = [json.loads(entry["message"])["message"] for entry in messages(browser, "performance")]
     addresses = [
         event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"
@@ -83,18 +80,39 @@ def opened(browser: webdriver.Chrome, page: str) -> tuple[list[WebElement], list
     return charts, console, foreign
 
 
-def number(chart: WebElement, marks: str) -> int:
-    """How many marks of a kind are drawn, those that have a shape or a text."""
-    drawn = chart.find_elements("css selector", f"svg g.{marks} > :is(path, text, line)")
-    return sum(1 for mark in drawn if mark.get_attribute("d") or mark.text or mark.tag_name == "line")
+def count_marks(chart: WebElement, marks: str) -> int:
+    """The number of marks of a kind that are drawn, those that have a shape or a text."""
+    script = """return [...arguments[0].querySelectorAll(arguments[1])].filter(
+        mark => mark.getAttribute("d") || mark.textContent || mark.tagName === "line").length"""
+    number: int = chart.parent.execute_script(script, chart, f"svg g.mark-{marks}.role-mark > :is(path, text, line)")
+    return number
 
 
-def rows(project: Project, file: str, revisions: list[str]) -> int:
+def drawn_colors(chart: WebElement) -> set[str]:
+    """The colors in which a chart's marks are filled and stroked."""
+    script = """return [...arguments[0].querySelectorAll("svg g.role-mark > path")].flatMap(
+        mark => [getComputedStyle(mark).fill, getComputedStyle(mark).stroke])"""
+    return set(chart.parent.execute_script(script, chart))
+
+
+def count_rows(project: Project, file: str, revisions: list[str]) -> int:
     contents = [
         project.run("git", "show", f"{revision}:{file}").stdout if revision else project.read(file).decode()
         for revision in revisions
     ]
     return sum(len(content.splitlines()) - 1 for content in contents)
+
+
+def expected_marks(project: Project, chart: Chart, revisions: list[str]) -> dict[str, int]:
+    """The number of marks of each kind that a chart's template makes of its files."""
+    rows = sum(count_rows(project, file, revisions) for file in chart.files)
+    return {
+        "curves": {"line": len(chart.files) * len(revisions), "symbol": rows},
+        "confusion": {"rect": rows, "text": rows},
+        "classes": {"rect": rows, "rule": rows},
+        "confusions": {"rect": rows, "text": rows},
+        "parity": {"symbol": 2 * rows},
+    }[chart.properties["template"]]
 
 
 @pytest.mark.parametrize("revisions", [[""], ["HEAD", ""]], ids=["workspace", "HEAD and workspace"])
@@ -107,30 +125,37 @@ def test_every_chart_is_drawn_without_a_network(
     charts, console, foreign = opened(browser, page)
     assert (console, foreign) == ([], [])
     assert len(charts) == len(CHARTS)
-    for chart, (name, properties) in zip(charts, CHARTS, strict=True):
-        points = sum(rows(project, file, revisions) for file in properties["y"])
-        lines = len(properties["y"]) * len(revisions)
-        expected = {
-            "curves": {"mark-line.role-mark": lines, "mark-symbol.role-mark": points},
-            "confusion": {"mark-rect.role-mark": points, "mark-text.role-mark": points},
-            "classes": {"mark-rect.role-mark": points, "mark-rule.role-mark": points},
-        }[properties["template"]]
-        assert {marks: number(chart, marks) for marks in expected} == expected, name
-        assert properties["title"] in chart.text
-        if properties["template"] != "confusion":
-            fills = {
-                mark.value_of_css_property(kind)
-                for mark in chart.find_elements("css selector", "svg g.role-mark > path")
-                for kind in ("fill", "stroke")
-            }
-            assert set(COLOURS) <= fills, name
-    pictures = browser.find_elements("css selector", "img")
-    assert len(pictures) == len(revisions) * len(list((project.folder / "plots/images").glob("*.png")))
-    assert all(int(picture.get_attribute("naturalWidth") or 0) > 0 for picture in pictures)
+    for drawn, chart in zip(charts, CHARTS, strict=True):
+        expected = expected_marks(project, chart, revisions)
+        assert {marks: count_marks(drawn, marks) for marks in expected} == expected, chart.name
+        assert chart.properties["title"] in drawn.text
+        if chart.properties["template"] in ("curves", "classes"):
+            assert drawn_colors(drawn) >= {COLORS[Path(file).parent.name] for file in chart.files}, chart.name
+    images = browser.find_elements("css selector", "img")
+    assert len(images) == len(revisions) * len(list((project.folder / "plots/images").glob("*.png")))
+    assert all(int(image.get_attribute("naturalWidth") or 0) > 0 for image in images)
+
+
+def test_the_page_fits_a_phone_and_its_charts_stay_readable(browser: webdriver.Chrome, project: Project) -> None:
+    page = project.run(sys.executable, "-m", "stages.tools.report", "HEAD").stdout.splitlines()[-1]
+    phone = {"width": 360, "height": 800, "deviceScaleFactor": 2, "mobile": True}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)
+    charts, *_ = opened(browser, page)
+    assert browser.execute_script("return document.documentElement.scrollWidth") == 360
+    scales = [
+        browser.execute_script("const s = arguments[0]; return s.clientWidth / s.viewBox.baseVal.width", svg)
+        for chart in charts
+        for svg in chart.find_elements("css selector", "svg.marks")
+    ]
+    assert len(scales) == len(CHARTS)
+    assert min(scales) > 0.74  # wider ones scroll
+    images = browser.find_elements("css selector", "img")
+    assert all(300 < image.size["width"] <= 360 for image in images)
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
 def test_without_its_scripts_the_page_would_fail_this(browser: webdriver.Chrome, project: Project) -> None:
-    """DVC's own page asks a server for Vega: so the network is really cut, and the test above would see it."""
+    """DVC's own page requests Vega from a server: so the network is really cut, and the test above would see it."""
     page = project.dvc("plots", "show", "--out", "dvc_plots/online").splitlines()[-1]
     charts, console, foreign = opened(browser, page)
     assert any("vega" in address for address in foreign)
