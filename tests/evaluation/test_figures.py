@@ -23,6 +23,7 @@ from stages.evaluation.figures.style import ENGINE_COLORS, STYLE, engine_colors,
 from stages.evaluation.metrics import calibration_bins, expected_calibration_error
 from stages.pipeline.errors import PipelineError
 from stages.pipeline.files import write_bytes, write_csv, write_json, write_npy
+from tests.configs import make_config
 
 ENGINES = ("torch", "scratch")
 MANY = ("torch", "scratch", "zeta", "abacus", "jax", "mlx", "candle", "tinygrad", "burn")
