@@ -23,16 +23,3 @@ def imported(path: Path) -> set[str]:
             assert node.module, "relative imports are not used here"
             modules |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
     return modules
-
-
-def loaded(path: Path) -> set[Path]:
-    """All files of stages/ that running or importing one of them loads, itself and the packages on the way included."""
-    found: set[Path] = set()
-    waiting = {path}
-    while waiting:
-        current = waiting.pop()
-        found.add(current)
-        packages = {parent / "__init__.py" for parent in current.parents if parent.parts}
-        modules = {path_of(module) for module in imported(current)}
-        waiting |= (packages | {module for module in modules if module}) - found
-    return found

@@ -1,5 +1,6 @@
 """A copy of the project in a folder of its own, in which the tests run the real DVC."""
 
+import json
 import os
 import re
 import shutil
@@ -11,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from ruamel.yaml import YAML
 
@@ -27,8 +29,36 @@ SMALL = {
     "training.batch_size": "16",
     "torch.device": "cpu",
 }
-PATIENCE = 400  # seconds for what takes a few: a bound against hanging, on a machine however busy
+TIMEOUT = 400  # seconds for what takes a few: a bound against hanging, on a machine however busy
 GIT = ["git", "-c", "user.name=Test", "-c", "user.email=test@example.com", "-c", "commit.gpgsign=false"]
+ENGINES = ("torch", "scratch")
+
+# Python runs it when it starts. At the end of a stage it writes the modules that the stage loaded and the pipeline's
+# files that it opened to read, as they were named.
+RECORDER = """
+import atexit, json, os, sys
+
+if "DVC_STAGE" in os.environ and "RECORDS" in os.environ:
+    read = set()
+
+    def listen(event, arguments):
+        if event == "open" and str(arguments[0]).startswith(("data/", "models/", "metrics/", "plots/")):
+            if not arguments[2] & (os.O_WRONLY | os.O_RDWR):
+                read.add(str(arguments[0]))
+
+    def write():
+        loaded = [module for module in sys.modules.values() if (getattr(module, "__file__", None) or "").endswith(".py")]
+        record = {
+            "modules": sorted(sys.modules),
+            "code": sorted(os.path.relpath(module.__file__) for module in loaded),
+            "read": sorted(read),
+        }
+        with open(os.path.join(os.environ["RECORDS"], os.environ["DVC_STAGE"] + ".json"), "w") as file:
+            json.dump(record, file)
+
+    sys.addaudithook(listen)
+    atexit.register(write)
+"""
 
 
 class Project:
@@ -55,7 +85,7 @@ class Project:
         process = subprocess.Popen(
             command,
             cwd=self.folder,
-            env=_environment(environment or {}),
+            env={**self._environment(), **(environment or {})},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -89,11 +119,34 @@ class Project:
             section[key] = YAML(typ="safe").load(value)
         yaml.dump(content, path)
 
+    def reset(self) -> None:
+        """Bring back what is committed, outputs in DVC's cache included."""
+        self.run("git", "checkout", "--quiet", ".")
+        self.dvc("checkout", "--force")
+
+    def status(self) -> str:
+        """What git sees as changed, untracked files included."""
+        return self.run("git", "status", "--porcelain", "--untracked-files=all").stdout
+
+    def copy(self, folder: Path) -> "Project":
+        """The same project in another folder, DVC's cache and git's history included."""
+        shutil.copytree(self.folder, folder)
+        return Project(folder)
+
+    def clone(self, folder: Path) -> "Project":
+        """A clone of what is committed, without DVC's cache."""
+        self.run("git", "clone", "--quiet", ".", str(folder))
+        return Project(folder)
+
     def read(self, path: str) -> bytes:
         """The bytes of one file."""
         return (self.folder / path).read_bytes()
 
-    def made(self) -> dict[str, bytes]:
+    def load_json(self, path: str) -> Any:
+        """The content of a JSON file."""
+        return json.loads(self.read(path))
+
+    def outputs(self) -> dict[str, bytes]:
         """The bytes of everything that the pipeline has made, except what a killed process left behind."""
         paths = [
             path for folder in ("data", "models", "metrics", "plots") for path in (self.folder / folder).rglob("*")
@@ -110,13 +163,16 @@ class Project:
         tools.mkdir(exist_ok=True)
         (tools / "python").write_text(f"#!/bin/sh\nPYTHON='{sys.executable}'\n{script}\n", encoding="utf-8")
         (tools / "python").chmod(0o755)
-        return {"PATH": f"{tools}{os.pathsep}{_environment({})['PATH']}"}
+        return {"PATH": f"{tools}{os.pathsep}{self._environment()['PATH']}"}
 
-
-def _environment(changes: Mapping[str, str]) -> dict[str, str]:
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    # The plainest shell: Debian's stays behind when DVC is killed, where bash would have made way for the stage.
-    return {**os.environ, "PATH": path, "SHELL": "/bin/sh", **changes}
+    def _environment(self) -> dict[str, str]:
+        return {
+            **os.environ,
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            # The plainest shell: Debian's stays behind when DVC is killed, where bash would have made way for the stage.
+            "SHELL": "/bin/sh",
+            "DVC_SITE_CACHE_DIR": str(self.folder / ".dvc/tmp/site"),  # instead of /var/tmp, where nobody removes it
+        }
 
 
 def _kill(process: "subprocess.Popen[str]") -> None:
@@ -124,12 +180,12 @@ def _kill(process: "subprocess.Popen[str]") -> None:
         os.killpg(process.pid, signal.SIGKILL)
 
 
-def output_of(process: "subprocess.Popen[str]", seconds: float = PATIENCE) -> str:
+def output_of(process: "subprocess.Popen[str]", seconds: float = TIMEOUT) -> str:
     """What is left to read of a process and all that it started, once the last of them has ended."""
     return process.communicate(timeout=seconds)[0]
 
 
-def line_of(process: "subprocess.Popen[str]", beginning: str, seconds: float = PATIENCE) -> str:
+def line_of(process: "subprocess.Popen[str]", beginning: str, seconds: float = TIMEOUT) -> str:
     """The next line of its output that begins so; fails when the output ends before, or the time."""
     assert process.stdout
     read = []
@@ -145,7 +201,7 @@ def line_of(process: "subprocess.Popen[str]", beginning: str, seconds: float = P
     raise AssertionError(f"no line {beginning!r} within {seconds} seconds, but:\n{''.join(read)}")
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = PATIENCE, pause: float = 0.02) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = TIMEOUT, pause: float = 0.02) -> None:
     """Wait for a condition, asking after each pause; fail when it does not come."""
     end = time.monotonic() + seconds
     while not condition():
@@ -167,7 +223,7 @@ def copy_project(folder: Path) -> Project:
         check=True,
     )
     for name in listing.stdout.decode().split("\0")[:-1]:
-        if (ROOT / name).exists():
+        if (ROOT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
     project = Project(folder)
@@ -175,3 +231,15 @@ def copy_project(folder: Path) -> Project:
     project.set(SMALL)
     project.commit("Small synthetic parameters")
     return project
+
+
+def run_once(folder: Path) -> None:
+    """Make a copy of the project in ``folder / "project"``, reproduce it under the recorder and commit the results."""
+    for name in ("project", "records", "recorder"):
+        (folder / name).mkdir(parents=True)
+    (folder / "recorder/sitecustomize.py").write_text(RECORDER, encoding="utf-8")
+    project = copy_project(folder / "project")
+    environment = {"PYTHONPATH": str(folder / "recorder"), "RECORDS": str(folder / "records")}
+    output = project.run("dvc", "repro", environment=environment).stdout
+    (folder / "output.txt").write_text(output, encoding="utf-8")
+    project.commit("First run")

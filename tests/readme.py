@@ -1,18 +1,21 @@
-"""What README.md tells its readers to type."""
+"""What the documentation tells its readers to type."""
 
 import re
 
 from tests.imports import ROOT
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+def section(document: str, title: str) -> str:
+    """The text of one section of a Markdown file, up to the next one of its level."""
+    _, found, rest = (ROOT / document).read_text(encoding="utf-8").partition(f"\n## {title}\n")
+    assert found, f"{document} has no section {title}"
+    return rest.split("\n## ")[0]
 
 
-def commands(section: str) -> list[str]:
+def commands(document: str, title: str) -> list[str]:
     """The commands of one section's console blocks, one by one, without their comments."""
-    _, found, rest = README.partition(f"\n## {section}\n")
-    assert found, f"README.md has no section {section}"
-    blocks = re.findall(r"^```console\n(.*?)^```$", rest.split("\n## ")[0], re.MULTILINE | re.DOTALL)
+    blocks = re.findall(r"^```console\n(.*?)^```$", section(document, title), re.MULTILINE | re.DOTALL)
     lines = [line for block in blocks for line in block.splitlines()]
-    assert lines
+    assert lines, f"{document} has no command in section {title}"
     assert all(line.startswith("$ ") for line in lines)
     return [re.sub(r"\s{2,}#.*", "", line.removeprefix("$ ")) for line in lines]
