@@ -63,7 +63,11 @@ RAW_DAMAGE: list[tuple[str, Damage, str]] = [
     (TEST_IMAGES, header((200, 56, 14)), "images of 28 x 28 expected, 56 x 14 found"),
     (TEST_IMAGES, lambda content: content[:-1], "truncated: 156816 bytes expected, 156815 found"),
     (TEST_IMAGES, lambda content: content[:16] + bytes(len(content) - 16), "blank: every pixel is 0"),
-    (TRAIN_IMAGES, header((2**32 - 1, 2**32 - 1, 2**32 - 1)), "truncated: 79228162458924105385300197391 bytes expected"),
+    (
+        TRAIN_IMAGES,
+        header((2**32 - 1, 2**32 - 1, 2**32 - 1)),
+        "truncated: 79228162458924105385300197391 bytes expected",
+    ),
     (TRAIN_LABELS, lambda content: content[:-1] + b"\x0a", "labels 0 to 9 expected, 10 found"),
     (TRAIN_LABELS, lambda content: header((399,))(content)[:-1], "400 labels expected, one per image, 399 found"),
     (TEST_LABELS, lambda _: b"", "magic number 00000801 expected, nothing found"),

@@ -104,7 +104,16 @@ exit $status
 def test_a_disk_without_a_free_block_ends_a_stage_with_one_line(project: Project, stage: str, tmp_path: Path) -> None:
     """Training first removes its last model, and so has its space: above it meets a limit instead."""
     (tmp_path / "small").mkdir()
-    command = ["sh", "-c", ON_A_FULL_DISK, "sh", str(tmp_path / "small"), sys.executable, "-m", *f"stages.{stage}".split()]
+    command = [
+        "sh",
+        "-c",
+        ON_A_FULL_DISK,
+        "sh",
+        str(tmp_path / "small"),
+        sys.executable,
+        "-m",
+        *f"stages.{stage}".split(),
+    ]
     result = project.run(*private_mounts(), *command, check=False)
     assert len(result.stdout.splitlines()) == 1, result.stdout
     assert_refused(project, stage, result.stdout, "No space left on device")

@@ -156,7 +156,9 @@ def test_models_are_plain_arrays_from_which_a_hand_written_network_predicts_the_
         )
         network.load_state_dict(states[engine])
         probabilities = torch.softmax(network(images), dim=1).detach().numpy()
-        np.testing.assert_allclose(load(finished, f"data/predictions/{engine}.npy"), probabilities, rtol=1e-4, atol=1e-7)
+        np.testing.assert_allclose(
+            load(finished, f"data/predictions/{engine}.npy"), probabilities, rtol=1e-4, atol=1e-7
+        )
 
 
 def test_a_second_repro_does_nothing_and_says_so(project: Project) -> None:
@@ -274,13 +276,10 @@ def test_a_bad_parameter_stops_with_one_line_before_any_work(project: Project) -
 
 @pytest.mark.parametrize("engine", ["scratch", pytest.param("torch", marks=pytest.mark.slow)])
 def test_divergence_says_where_and_leaves_no_model(project: Project, engine: str) -> None:
-    project.set(
-        {"optimizer.learning_rate": "1000000", "optimizer.name": "sgd", "optimizer.schedule": "constant"}
-    )
+    project.set({"optimizer.learning_rate": "1000000", "optimizer.name": "sgd", "optimizer.schedule": "constant"})
     result = project.run("dvc", "repro", f"train_{engine}", check=False)
     assert result.returncode != 0
     assert re.search(r"^error: the loss is (nan|inf) in epoch 1 at (step \d+ of 22|its end), with", result.stdout, re.M)
     assert "Traceback" not in result.stdout
     assert "Warning" not in result.stdout
     assert not [path for path in (project.folder / "models" / engine).iterdir() if path.name != ".gitignore"]
-

@@ -1,66 +1,61 @@
-"""The README's section on shared storage: a folder as remote, and a second clone that takes from it what it needs."""
+"""The section on sharing results: a folder as remote, and a second clone that takes from it what it needs."""
 
-import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.project import Project, copy_project, stages_run
+from tests.project import Project, stages_run
 from tests.readme import commands
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("storage")]
 
-ADD_FOLDER, ADD_SSH, ADD_S3, PUSH, PULL, REPRO = commands("Shared storage")
+ADD_FOLDER, ADD_SSH, ADD_S3, PUSH, PULL, REPRO = commands("stages/README.md", "Share results")
 
 
-def clone(project: Project, folder: Path, storage: Path) -> Project:
-    subprocess.run(["git", "clone", "--quiet", project.folder, folder], check=True)
-    other = Project(folder)
-    other.run("sh", "-c", ADD_FOLDER.replace("/mnt/shared/mnist", storage.as_posix()))
+def shell(project: Project, command: str) -> str:
+    return project.run("sh", "-c", command).stdout
+
+
+@pytest.fixture(scope="module")
+def origin(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The project after its first run, pushed to a folder beside it."""
+    folder = tmp_path_factory.mktemp("storage")
+    origin = finished.copy(folder / "origin")
+    shell(origin, ADD_FOLDER.replace("/mnt/shared/mnist", (folder / "storage").as_posix()))
+    shell(origin, PUSH)
+    return origin
+
+
+@pytest.fixture
+def other(origin: Project, tmp_path: Path) -> Project:
+    """A clone of it with the same remote and no cache."""
+    other = origin.clone(tmp_path / "other")
+    shell(other, ADD_FOLDER.replace("/mnt/shared/mnist", (origin.folder.parent / "storage").as_posix()))
     return other
 
 
-@pytest.fixture(scope="module")
-def storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("storage")
-
-
-@pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory, storage: Path) -> Project:
-    """The project after a run that was committed and pushed."""
-    project = copy_project(tmp_path_factory.mktemp("project"))
-    project.dvc("repro")
-    project.commit("First run")
-    project.run("sh", "-c", ADD_FOLDER.replace("/mnt/shared/mnist", storage.as_posix()))
-    project.run("sh", "-c", PUSH)
-    return project
-
-
-def test_a_second_clone_pulls_everything(project: Project, storage: Path, tmp_path: Path) -> None:
-    other = clone(project, tmp_path / "clone", storage)
-    other.run("sh", "-c", PULL)
-    made = project.made()
-    assert "models/scratch/model.npz" in made
-    assert other.made() == made
+def test_a_second_clone_pulls_everything_and_the_run_cache_too(origin: Project, other: Project) -> None:
+    """So that even a forced run of a stage's known inputs needs no training."""
+    shell(other, PULL)
+    assert "models/scratch/model.npz" in other.outputs()
+    assert other.outputs() == origin.outputs()
     assert "up to date" in other.dvc("status")
+    other.run("git", "checkout", "--quiet", "HEAD~1")  # the commit before the first run: no dvc.lock of these results
+    output = other.dvc("repro")
+    assert stages_run(output) == ["fetch"]  # which has no run cache, and here draws the same images
+    assert other.outputs() == origin.outputs()
 
 
-def test_a_second_clone_runs_only_what_changed(project: Project, storage: Path, tmp_path: Path) -> None:
-    other = clone(project, tmp_path / "clone", storage)
-    other.set({"train_scratch.learning_rate": "0.002"})
-    assert sorted(stages_run(other.run("sh", "-c", REPRO).stdout)) == sorted(
-        ["train_scratch", "evaluate@scratch", "compare", "plot"]
-    )
-    assert stages_run(other.run("sh", "-c", REPRO).stdout) == []
+def test_a_second_clone_runs_only_what_changed(other: Project) -> None:
+    assert stages_run(shell(other, REPRO)) == []
+    other.set({"scratch.optimizer.learning_rate": "0.002"})
+    changed = ["compare", "evaluate@scratch", "plot", "train_scratch"]
+    assert sorted(stages_run(shell(other, REPRO))) == changed
+    assert stages_run(shell(other, REPRO)) == []
 
 
-def test_a_second_clone_without_a_change_runs_nothing(project: Project, storage: Path, tmp_path: Path) -> None:
-    other = clone(project, tmp_path / "clone", storage)
-    assert stages_run(other.run("sh", "-c", REPRO).stdout) == []
-
-
-def test_the_address_stays_out_of_git(project: Project) -> None:
+def test_the_address_stays_out_of_git(other: Project) -> None:
     for command in (ADD_SSH, ADD_S3):
-        project.run("sh", "-c", command.replace("add", "add --force"))
-    assert not project.run("git", "status", "--porcelain").stdout
-    assert "s3://bucket/path" in project.dvc("remote", "list")
+        shell(other, command.replace("add", "add --force"))
+    assert not other.status()
+    assert "s3://bucket/path" in other.dvc("remote", "list")
