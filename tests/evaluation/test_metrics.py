@@ -8,6 +8,7 @@ import torch
 from sklearn import metrics as sklearn
 
 from stages.evaluation.metrics import (
+    calibration_bins,
     confusion_matrix,
     difference_interval,
     expected_calibration_error,
@@ -84,9 +85,11 @@ def test_wilson_interval_of_a_published_example() -> None:
 
 def test_calibration_error_by_a_plain_loop() -> None:
     confidence = PROBABILITIES.max(axis=1).astype(float)
+    counts = calibration_bins(PROBABILITIES, LABELS).counts
     expected = 0.0
     for k in range(15):
         inside = (confidence > k / 15) & (confidence <= (k + 1) / 15)
+        assert counts[k] == inside.sum()
         if inside.any():
             gap = abs(np.mean(PREDICTED[inside] == LABELS[inside]) - confidence[inside].mean())
             expected += inside.mean() * gap
@@ -107,6 +110,9 @@ def test_the_interval_of_the_difference_covers_the_truth_19_times_in_20() -> Non
         low, high = difference_interval(only_first, only_second, 1000)
         covered += times * (low <= -0.01 <= high)
     assert 0.94 < covered / 4000 < 0.965
+    low, high = difference_interval(0, 0, 100)  # where Wald's own interval has no width
+    assert low == pytest.approx(-high)
+    assert high == pytest.approx(1.96 / 102, rel=1e-3)
 
 
 def test_comparison_of_two_classifiers_by_hand() -> None:

@@ -66,6 +66,9 @@ def test_dvc_fills_every_anchor_and_the_chart_is_drawn(name: str) -> None:
     for text in (properties["title"], properties.get("x_label", properties["x"]), properties.get("y_label", "actual")):
         assert f">{text}</text>" in drawing
     assert all(revision in drawing for revision in REVISIONS)
+    assert "NaN" not in drawing
+    if properties["template"] == "curves":
+        assert drawing.count('stroke-dasharray="8,4"') > len(CHARTS[name].files)  # HEAD's lines, and the legend's
 
 
 @pytest.mark.parametrize("name", CHARTS)
