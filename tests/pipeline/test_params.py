@@ -1,6 +1,7 @@
 """params.yaml: what is shared and overridden, and that any mistake stops with one line that names the key."""
 
 import copy
+import io
 import os
 import re
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
+from ruamel.yaml import YAML
 
 from stages.pipeline.config import ENGINES, SHARED
 from stages.pipeline.errors import PipelineError
@@ -18,7 +19,7 @@ from stages.pipeline.params import load_config, validate
 from tests.imports import ROOT
 
 TEXT = (ROOT / "params.yaml").read_text(encoding="utf-8")
-COMMITTED: dict[str, Any] = yaml.safe_load(TEXT)
+COMMITTED: dict[str, Any] = YAML(typ="safe", pure=True).load(TEXT)
 Key = tuple[str, ...]
 
 NOT_TEXT = [7, 0.5, [], {}, True, "", "x" * 10_000]
@@ -146,7 +147,10 @@ def test_a_key_that_is_missing_misspelled_or_there_twice_is_named(path: Path, ke
     section_of(content, key).update({f"{key[-1]}s": value})
     assert error(None, content).startswith(f"{name}s: unknown key, got ")
 
-    lines = yaml.safe_dump(COMMITTED, sort_keys=False).splitlines(keepends=True)
+    written, yaml = io.StringIO(), YAML(typ="safe", pure=True)
+    yaml.default_flow_style = False
+    yaml.dump(COMMITTED, written)
+    lines = written.getvalue().splitlines(keepends=True)
     opening = [0, *(lines.index(f"{'  ' * depth}{part}:\n") + 1 for depth, part in enumerate(key[:-1]))][-1]
     lines.insert(opening, f"{'  ' * (len(key) - 1)}{key[-1]}: 1\n")
     assert re.search(rf'not valid YAML: found duplicate key "{key[-1]}" .*, line \d+', error(path, "".join(lines)))
