@@ -1,10 +1,8 @@
-"""The same bytes from the same parameters, wherever the clone lies and however many threads the machine offers."""
+"""The same bytes from the same config, wherever the clone lies and however many threads the machine offers."""
 
 import hashlib
 import io
 import json
-import subprocess
-import sys
 from contextlib import ExitStack
 
 import numpy as np
@@ -12,22 +10,20 @@ import pandas as pd
 import pytest
 import torch
 
-from tests.project import Project, copy_project, output_of
+from tests.project import ENGINES, Project, copy_project, output_of
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("reproducibility")]
 
-# Networks and batches as large as the committed ones: smaller products of matrices are never shared among threads.
+# Networks and batches as large as the committed ones: smaller matrix products are never split among threads.
 LARGE = {
     "fetch.synthetic_train_size": "2000",
     "fetch.synthetic_test_size": "1000",
     "preprocess.validation_size": "500",
-    "train_torch.hidden": "[512, 256]",
-    "train_torch.batch_size": "64",
-    "train_scratch.hidden": "[128, 64]",
-    "train_scratch.batch_size": "64",
+    "network.hidden_sizes": "[512, 256]",
+    "scratch.network.hidden_sizes": "[128, 64]",
+    "training.batch_size": "64",
 }
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-ENGINES = ("torch", "scratch")
 
 
 def surroundings(threads: int) -> dict[str, str]:
@@ -48,10 +44,7 @@ def clones(tmp_path_factory: pytest.TempPathFactory) -> list[Project]:
     origin = copy_project(folder / "origin")
     origin.set(LARGE)
     origin.commit("Larger networks")
-    clones = []
-    for name in ("one", "another/and deeper"):
-        subprocess.run(["git", "clone", "--quiet", origin.folder, folder / name], check=True)
-        clones.append(Project(folder / name))
+    clones = [origin.clone(folder / name) for name in ("one", "another/and deeper")]
     with ExitStack() as running:
         processes = [
             running.enter_context(clone.started("dvc", "repro", environment=surroundings(threads)))
@@ -63,7 +56,7 @@ def clones(tmp_path_factory: pytest.TempPathFactory) -> list[Project]:
 
 
 def sums(project: Project) -> dict[str, str]:
-    return {name: hashlib.sha256(content).hexdigest() for name, content in project.made().items()}
+    return {name: hashlib.sha256(content).hexdigest() for name, content in project.outputs().items()}
 
 
 def test_two_clean_clones_make_the_same_bytes_with_one_thread_and_two_in_the_environment(
@@ -72,6 +65,7 @@ def test_two_clean_clones_make_the_same_bytes_with_one_thread_and_two_in_the_env
     first, second = map(sums, clones)
     assert first == second
     assert len(first) > 20
+    assert clones[0].read("dvc.lock") == clones[1].read("dvc.lock")
 
 
 def weights(project: Project, engine: str) -> list[np.ndarray]:
@@ -80,28 +74,34 @@ def weights(project: Project, engine: str) -> list[np.ndarray]:
         state = torch.load(project.folder / "models/torch/mnist_model.pth", weights_only=True)
         return [tensor.numpy() for tensor in state.values()]
     saved = np.load(io.BytesIO(project.read("models/scratch/model.npz")), allow_pickle=False)
-    return [saved[name] for name in saved.files if name != "network"]
+    return [saved[name] for name in saved.files if name[0].isdigit()]
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_two_threads_change_a_network_in_its_last_digits_and_what_it_says_hardly(
+def test_two_threads_change_a_network_in_its_last_digits_and_its_predictions_hardly(
     clones: list[Project], engine: str
 ) -> None:
     """Under plain gradient descent, which passes a last digit on as it is.
 
     Adam takes steps of the learning rate's size however small the gradient, so where one is nearly 0 its last digit
-    decides: there a weight was seen to move by 1e-3, the loss by 5e-4 and the accuracy by one digit of 500.
+    decides; so under the committed optimizer only the accuracy is compared, within 0.3 points: 3 of 1,000 images.
     """
-    project, section = clones[1], f"train_{engine}"
+    project = clones[1]
     before = project.read("params.yaml")
-    made = []
+    gradient_descent = {"optimizer.name": "sgd", "optimizer.learning_rate": "0.05", "optimizer.schedule": "constant"}
+    made, accuracies = [], []
     try:
+        project.set(gradient_descent)
         for threads in ("1", "2", "2"):
-            project.set(
-                {f"{section}.threads": threads, f"{section}.optimizer": "sgd", f"{section}.learning_rate": "0.05"}
-            )
-            project.run(sys.executable, "-m", f"stages.{section}")
+            project.set({f"{engine}.threads": threads})
+            project.run("python", "-m", "stages.train", engine)
             made.append((weights(project, engine), pd.read_csv(project.folder / f"plots/{engine}/history.csv")))
+        (project.folder / "params.yaml").write_bytes(before)
+        for threads in ("1", "2"):
+            project.set({f"{engine}.threads": threads, "training.epochs": "3"})
+            project.run("python", "-m", "stages.train", engine)
+            project.run("python", "-m", "stages.evaluate", engine)
+            accuracies.append(json.loads(project.read(f"metrics/{engine}.json"))["accuracy"])
     finally:
         (project.folder / "params.yaml").write_bytes(before)
     (one, history), *others = made
@@ -109,24 +109,5 @@ def test_two_threads_change_a_network_in_its_last_digits_and_what_it_says_hardly
         for array, other in zip(one, two, strict=True):
             np.testing.assert_allclose(other, array, rtol=0, atol=1e-4)
         np.testing.assert_allclose(other_history, history, rtol=0, atol=1e-3)
-
-
-@pytest.mark.parametrize("engine", ENGINES)
-def test_two_threads_give_the_committed_optimizer_the_accuracy_that_the_readme_states(
-    clones: list[Project], engine: str
-) -> None:
-    """Within 0.3 points: here 3 digits of 1,000. Three seeds of either engine were seen to differ in none."""
-    project, section = clones[1], f"train_{engine}"
-    before = project.read("params.yaml")
-    accuracies = []
-    try:
-        for threads in ("1", "2"):
-            project.set({f"{section}.threads": threads, f"{section}.epochs": "3"})
-            project.run(sys.executable, "-m", f"stages.{section}")
-            project.run(sys.executable, "-m", "stages.evaluate", engine)
-            accuracies.append(json.loads(project.read(f"metrics/{engine}.json"))["accuracy"])
-    finally:
-        (project.folder / "params.yaml").write_bytes(before)
-    one, two = accuracies
-    assert one > 0.9, "hardly trained: it would say little"
-    assert round(abs(two - one), 4) <= 0.003
+    assert min(accuracies) > 0.9, "hardly trained: it would say little"
+    assert round(abs(accuracies[1] - accuracies[0]), 4) <= 0.003
