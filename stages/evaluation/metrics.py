@@ -1,6 +1,6 @@
 """Metrics computed from predictions: the confusion matrix, scores per class, calibration, confidence intervals, tests.
 
-Accuracy and cross-entropy, which training needs too, are in stages/training/metrics.py.
+Accuracy and cross-entropy, which training needs too, are in stages/pipeline/metrics.py.
 """
 
 import math
