@@ -24,7 +24,7 @@ FIRST_OUTPUTS = {  # of each stage
     "parity": "plots/parity.csv",
     "plot": "plots/images/curves.png",
 }
-WRITERS = ("fetch", "preprocess", "train scratch", "evaluate scratch", "plot")  # a kind of output each
+WRITERS = ("fetch", "preprocess", "train scratch", "evaluate scratch")  # a kind of output each
 
 
 def assert_refused(project: Project, stage: str, output: str, reason: str) -> None:
@@ -100,7 +100,7 @@ exit $status
 """
 
 
-@pytest.mark.parametrize("stage", ["fetch", "preprocess", "evaluate scratch", "plot"])
+@pytest.mark.parametrize("stage", ["fetch", "preprocess", "evaluate scratch"])
 def test_a_disk_without_a_free_block_ends_a_stage_with_one_line(project: Project, stage: str, tmp_path: Path) -> None:
     """Training first removes its last model, and so has its space: above it meets a limit instead."""
     (tmp_path / "small").mkdir()
@@ -143,16 +143,15 @@ dvc repro "$stage" && rm -r "$output" && dvc checkout "$output"
 def test_a_full_disk_under_dvcs_cache_is_said_and_the_next_run_recovers(
     project: Project, stage: str, output: str, change: dict[str, str], tmp_path: Path
 ) -> None:
-    """The stage has ended well by then. Of a folder DVC says so too, and yet ends with status 0."""
+    """The stage has ended well by then."""
     (tmp_path / "copy").mkdir()
     command = [*private_mounts(), "sh", "-c", WITH_A_FULL_CACHE, "sh", stage, output, str(tmp_path / "copy")]
     project.set(change)
     full, recovered = re.split(r"^status ", project.run(*command).stdout, flags=re.MULTILINE)
     outputs = project.outputs()
-    assert "ERROR: failed to transfer" in full, full
-    assert "No space left on device" in full, full
+    assert re.search("^ERROR: failed to .*No space left on device", full, re.MULTILINE | re.DOTALL), full
     assert "Traceback" not in full + recovered, full + recovered
-    assert stage == "preprocess" or recovered.startswith("255\n"), recovered
+    assert recovered.startswith("255\n"), recovered
     project.dvc("repro", "--force", stage)
     assert project.outputs() == outputs
 

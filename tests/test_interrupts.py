@@ -187,7 +187,7 @@ def long_training(finished: Project, tmp_path_factory: pytest.TempPathFactory) -
     return project
 
 
-@pytest.mark.parametrize(("number", "target"), product(SIGNALS, TARGETS))
+@pytest.mark.parametrize(("number", "target"), [*product(SIGNALS, TARGETS)])
 def test_training_may_be_interrupted_at_any_moment(
     long_training: Project, number: signal.Signals, target: str, tmp_path: Path
 ) -> None:
