@@ -88,7 +88,7 @@ def test_two_threads_change_a_network_in_its_last_digits_and_its_predictions_har
     """
     project = clones[1]
     before = project.read("params.yaml")
-    gradient_descent = {"optimizer.name": "sgd", "optimizer.learning_rate": "0.05", "optimizer.schedule": "constant"}
+    gradient_descent = {"optimizer.name": "sgd", "optimizer.learning_rate": "0.05"}
     made, accuracies = [], []
     try:
         project.set(gradient_descent)
