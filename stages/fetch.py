@@ -45,7 +45,8 @@ def fetch(config: FetchConfig, seed: int, folder: Path, spec: DatasetSpec) -> No
             reasons.append(f"{source}: {error}")
             continue
         dataset = "synthetic" if source == "synthetic" else config.dataset
-        _replace_folder(folder, files, dataset)
+        record: dict[str, str] = {"dataset": dataset} if spec.sha256 else {"dataset": dataset, "source": source}
+        _replace_folder(folder, files, record)
         for reason in reasons:
             print(f"no {config.dataset} from {reason}", file=sys.stderr)
         print(f"{folder}: {dataset}" if dataset == source else f"{folder}: {dataset} from {source}")
@@ -54,16 +55,14 @@ def fetch(config: FetchConfig, seed: int, folder: Path, spec: DatasetSpec) -> No
 
 
 def _already_fetched(config: FetchConfig, folder: Path, spec: DatasetSpec) -> bool:
-    """Whether ``folder`` holds the dataset: by its known digests, or else by those recorded when it was fetched.
-
-    What is recorded is not enough where a directory is listed, because another one may be named now.
-    """
-    if config.sources[0] == "synthetic" or ("directory" in config.sources and not spec.sha256):
+    """Whether ``folder`` holds the dataset: by its known digests, or else by those of an earlier checked download."""
+    if config.sources[0] == "synthetic" or not (spec.sha256 or "torchvision" in config.sources):
         return False
     try:
         record = json.loads((folder / _RECORD).read_bytes())
         digests = {name: sha256((folder / name).read_bytes()) for name in spec.sizes}
-        return bool(record["dataset"] == config.dataset and digests == (spec.sha256 or record["sha256"]))
+        is_known = bool(spec.sha256) or record["source"] == "torchvision"
+        return is_known and bool(record["dataset"] == config.dataset and digests == (spec.sha256 or record["sha256"]))
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
@@ -76,7 +75,7 @@ def _fetch_from(source: Source, config: FetchConfig, seed: int, spec: DatasetSpe
     return files
 
 
-def _replace_folder(folder: Path, files: RawFiles, dataset: str) -> None:
+def _replace_folder(folder: Path, files: RawFiles, record: dict[str, str]) -> None:
     """Replace ``folder`` by one with ``files`` and their record, whole or not at all."""
     partial, previous = (folder.with_name(f".{folder.name}.{state}") for state in ("partial", "previous"))
     try:
@@ -85,7 +84,7 @@ def _replace_folder(folder: Path, files: RawFiles, dataset: str) -> None:
         for name, content in files.items():
             (partial / name).write_bytes(content)
         digests = {name: sha256(content) for name, content in files.items()}
-        write_json(partial / _RECORD, {"dataset": dataset, "sha256": digests})
+        write_json(partial / _RECORD, {**record, "sha256": digests})
         if folder.exists():
             folder.rename(previous)
         partial.rename(folder)
@@ -110,7 +109,7 @@ def _no_source(dataset: str, reasons: list[str]) -> str:
             *(f"  {reason}" for reason in reasons),
             "With its four files in a folder: "
             "dvc exp run -S 'fetch.sources=[directory]' -S fetch.directory=/absolute/path/of/the/folder",
-            "On synthetic digits instead: dvc exp run -S 'fetch.sources=[synthetic]'",
+            "On synthetic images instead: dvc exp run -S 'fetch.sources=[synthetic]'",
         ]
     )
 

@@ -60,7 +60,7 @@ def load_table(path: Path, columns: Sequence[str], stage: str) -> pd.DataFrame:
 
 
 def _unreadable(path: Path, stage: str) -> PipelineError:
-    return PipelineError(f"{path}: missing or damaged; make it again with `dvc repro --force {stage}`")
+    return PipelineError(f"{path}: missing or damaged; make it again with `dvc repro --force --single-item {stage}`")
 
 
 if __name__ == "__main__":

@@ -18,15 +18,16 @@ def main() -> None:
     params = load_config()
     config, generators = params.engine(engine), spawn_generators(params.seed)
     training, validation = load_split("train"), load_split("validation")
-    model = ENGINES[engine]
-    model.unlink(missing_ok=True)  # training that fails leaves no model, not even the last one
     classifier = make(engine, config, generators, load_standardization())
+    model = ENGINES[engine]
     checkpoint = Checkpoint(model.with_name(".checkpoint.npz"), config, (training, validation), generators)
     history = Path(f"plots/{engine}/history.csv")
+    model.unlink(missing_ok=True)  # training that fails leaves no model, not even the last one
     timing = train(classifier, training, validation, config, generators, history, checkpoint)
     write_bytes(model, classifier.to_bytes())
     checkpoint.remove()
-    print(f"{engine}: trained in {timing.seconds:.1f} s, {timing.throughput:,.0f} images/s")
+    where = f"{getattr(classifier, 'device', 'cpu')}, {config.threads} CPU threads"
+    print(f"{engine}: trained in {timing.seconds:.1f} s, {timing.throughput:,.0f} images/s, on {where}")
 
 
 if __name__ == "__main__":

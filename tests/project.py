@@ -47,10 +47,10 @@ if "DVC_STAGE" in os.environ and "RECORDS" in os.environ:
                 read.add(str(arguments[0]))
 
     def write():
-        loaded = [module for module in sys.modules.values() if (getattr(module, "__file__", None) or "").endswith(".py")]
+        loaded = [each for each in sys.modules.values() if (getattr(each, "__file__", None) or "").endswith(".py")]
         record = {
             "modules": sorted(sys.modules),
-            "code": sorted(os.path.relpath(module.__file__) for module in loaded),
+            "code": sorted(os.path.relpath(each.__file__) for each in loaded),
             "read": sorted(read),
         }
         with open(os.path.join(os.environ["RECORDS"], os.environ["DVC_STAGE"] + ".json"), "w") as file:
@@ -169,7 +169,7 @@ class Project:
         return {
             **os.environ,
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-            # The plainest shell: Debian's stays behind when DVC is killed, where bash would have made way for the stage.
+            # The plainest shell: Debian's stays behind when DVC is killed, where bash makes way for the stage.
             "SHELL": "/bin/sh",
             "DVC_SITE_CACHE_DIR": str(self.folder / ".dvc/tmp/site"),  # instead of /var/tmp, where nobody removes it
         }

@@ -78,7 +78,7 @@ RAW_DAMAGE: list[tuple[str, Damage, str]] = [
 def test_raw_images_and_labels(folder: Project, name: str, damage: Damage, message: str) -> None:
     line = refusal(folder, "preprocess", RAW + name, damage)
     assert message in line
-    assert "; fetch it again with `dvc repro --force --single-item fetch" in line.replace("with dvc", "with `dvc")
+    assert "; fetch it again with `dvc repro --force --single-item fetch" in line
 
 
 class Malicious:
@@ -174,7 +174,8 @@ def test_wrong_contents(folder: Project, stage: str, path: str, damage: Damage, 
 def scratch_model(network: str, state: Mapping[str, np.ndarray[Any, Any]]) -> bytes:
     buffer = io.BytesIO()
     arrays: dict[str, Any] = {"network": np.array(network), "pixel_mean": np.array(0.1), "pixel_std": np.array(0.3)}
-    np.savez(buffer, **arrays, **state)
+    arrays |= state
+    np.savez(buffer, **arrays)
     return buffer.getvalue()
 
 

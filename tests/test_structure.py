@@ -1,4 +1,4 @@
-"""The house keeps its shape: arrows run one way, dvc.yaml knows the code, and nobody imports what is not declared."""
+"""Imports run one way, dvc.yaml knows the code that its stages load, and all that is imported is declared."""
 
 import json
 import re
@@ -73,7 +73,7 @@ def test_torch_is_loaded_where_it_is_used_and_nowhere_else(records: dict[str, An
 
 # Who may import whom; what stands directly in stages/ may import all of these, and tools everything.
 LIBRARY = {"training", "evaluation", "data", "engines", "pipeline"}
-ROOMS = {
+ALLOWED_IMPORTS = {
     "pipeline": {"pipeline"},
     "engines": {"engines", "pipeline"},
     "training": {"training", "engines", "pipeline"},
@@ -83,9 +83,9 @@ ROOMS = {
 
 
 @pytest.mark.parametrize("path", [path for path in FILES if path.parts[1] != "tools"], ids=str)
-def test_arrows_run_one_way(path: Path) -> None:
+def test_imports_run_one_way(path: Path) -> None:
     modules = {module for module in imported(path) if module.startswith("stages.") and path_of(module)}
-    assert {module.split(".")[1] for module in modules} <= ROOMS.get(path.parts[1], LIBRARY)
+    assert {module.split(".")[1] for module in modules} <= ALLOWED_IMPORTS.get(path.parts[1], LIBRARY)
     if path.is_relative_to("stages/engines/scratch"):
         assert all(module.startswith("stages.engines.scratch") for module in modules)
 

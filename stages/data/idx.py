@@ -72,4 +72,4 @@ def _read(path: Path) -> Bytes:
 
 
 def _error(path: Path, message: str) -> PipelineError:
-    return PipelineError(f"{path}: {message}; fetch it again with dvc repro --force --single-item fetch")
+    return PipelineError(f"{path}: {message}; fetch it again with `dvc repro --force --single-item fetch`")

@@ -17,13 +17,13 @@ from stages.engines.scratch.parallel import Shard, WorkerGroup
 from stages.engines.scratch.sequential import check_state_dict
 from stages.pipeline.classifier import UNSTANDARDIZED, Standardization, StateDict
 from stages.pipeline.config import EngineConfig, NetworkConfig
-from stages.pipeline.rng import Generators, spawn_generators
+from stages.pipeline.rng import Generators
 
 
 def make(
     config: EngineConfig, generators: Generators, standardization: Standardization, dtype: str = "float32"
 ) -> "ScratchClassifier":
-    """Return a classifier, and limit NumPy's BLAS to the threads that the classifier does not use itself."""
+    """Return a classifier, and limit NumPy's BLAS to its ``blas_threads``."""
     classifier = ScratchClassifier(config, generators, standardization, dtype)
     threadpool_limits(classifier.blas_threads, user_api="blas")
     return classifier
@@ -35,7 +35,7 @@ class ScratchClassifier:
     Images are (N, 28, 28) of ``dtype``, in which all arithmetic is, and labels (N,). Predicting and saving use the
     weights themselves, or with ``ema_decay`` > 0 their exponential moving average. With convolution, each of the
     config's threads trains a replica on a shard of the batch; dense networks are little but large matrix products,
-    which NumPy's BLAS spreads over ``blas_threads``.
+    which NumPy's BLAS spreads over ``blas_threads``. Without generators the weights are 0, to be loaded over.
     """
 
     def __init__(
@@ -45,17 +45,17 @@ class ScratchClassifier:
         standardization: Standardization = UNSTANDARDIZED,
         dtype: str = "float32",
     ) -> None:
-        generators = generators or spawn_generators(0)
         self.config, self.standardization = config, standardization
-        self.dropout_generator = generators.dropout
+        self.dropout_generator = generators.dropout if generators else np.random.default_rng()
         shards = config.threads if config.network.channels else 1
         self.blas_threads = config.threads // shards
         self._workers = WorkerGroup(shards)
         self.replicas = self._make_replicas(shards, dtype)
         self.network = self.replicas[0]
-        state = self.network.state_dict()
-        shapes = {name: array.shape for name, array in state.items()}
-        self.network.load_state_dict(state | initial_weights(shapes, config.network, generators.weights))
+        if generators:
+            state = self.network.state_dict()
+            shapes = {name: array.shape for name, array in state.items()}
+            self.network.load_state_dict(state | initial_weights(shapes, config.network, generators.weights))
         self.losses = [nn.CrossEntropyLoss(label_smoothing=config.training.label_smoothing) for _ in self.replicas]
         self.optimizer = optim.make_optimizer(
             config.optimizer.name,
@@ -79,7 +79,8 @@ class ScratchClassifier:
         """A network for each shard of a batch, all with the parameters of the first."""
         replicas = [nn.Sequential(*build_layers(nn, self.config.network), dtype=dtype) for _ in range(count)]
         for replica in replicas:
-            replica.tie_parameters(replicas[0])
+            if replica is not replicas[0]:
+                replica.tie_parameters(replicas[0])
             for layer in replica:
                 if isinstance(layer, nn.Dropout):
                     layer.generator = self.dropout_generator

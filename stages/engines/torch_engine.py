@@ -18,7 +18,7 @@ from stages.engines.network import build_layers, initial_weights
 from stages.pipeline.classifier import UNSTANDARDIZED, Standardization, StateDict
 from stages.pipeline.config import EngineConfig, NetworkConfig, OptimizerConfig, TorchConfig
 from stages.pipeline.errors import PipelineError
-from stages.pipeline.rng import Generators, spawn_generators
+from stages.pipeline.rng import Generators
 
 
 def make(
@@ -66,7 +66,8 @@ class TorchClassifier:
     """A network between 28 x 28 pixels and 10 classes, with what trains it.
 
     Images are (N, 28, 28) and labels (N,), as NumPy arrays; all arithmetic is in ``dtype`` on ``device``. Predicting
-    and saving use the weights themselves, or with ``ema_decay`` > 0 their exponential moving average.
+    and saving use the weights themselves, or with ``ema_decay`` > 0 their exponential moving average. Without
+    generators the weights are whatever PyTorch draws, to be loaded over.
     """
 
     def __init__(
@@ -77,12 +78,12 @@ class TorchClassifier:
         dtype: str = "float32",
         device: str = "cpu",
     ) -> None:
-        generators = generators or spawn_generators(0)
         self.config, self.standardization = config, standardization
         self.dtype, self.device = getattr(torch, dtype), torch.device(device)
         self.network = nn.Sequential(*build_layers(nn, config.network)).to(self.device, self.dtype)
-        initialize(self.network, config.network, generators.weights)
-        torch.manual_seed(int(generators.dropout.integers(2**63)))  # nn.Dropout takes no generator of its own
+        if generators:
+            initialize(self.network, config.network, generators.weights)
+            torch.manual_seed(int(generators.dropout.integers(2**63)))  # nn.Dropout takes no generator of its own
         self.optimizer = make_optimizer(config.optimizer, list(self.network.parameters()))
         self.ema: AveragedModel | None = None
         if config.optimizer.ema_decay:
@@ -165,7 +166,7 @@ class TorchClassifier:
         return tensors
 
     def to_bytes(self) -> bytes:
-        """Return a saved state_dict; the rest stands in its metadata, where torch keeps versions."""
+        """Return a saved state_dict; config and standardization are in its metadata, where torch keeps versions."""
         state: OrderedDict[str, torch.Tensor] = OrderedDict(
             (name, tensor.cpu().clone()) for name, tensor in _floating(self.inference_network).items()
         )

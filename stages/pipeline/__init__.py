@@ -1,1 +1,1 @@
-"""What the stages share. Nothing here knows an engine."""
+"""What the stages share. Nothing here computes with a network."""

@@ -26,7 +26,7 @@ UNSTANDARDIZED = Standardization()
 
 
 class Classifier(Protocol):
-    """A network with its loss and optimizer. Both engines implement it, and the pipeline knows nothing else of them."""
+    """A network with its loss and optimizer: what every engine implements, and all that the pipeline uses of one."""
 
     standardization: Standardization
 

@@ -108,7 +108,7 @@ class EngineConfig(Section):
     threads: Annotated[int, Field(ge=1, le=256)] = 1
 
     def updated(self, **values: Any) -> "EngineConfig":
-        """Return a validated copy with other values: ``config.updated(network={"dropout": 0.5}, threads=2)``."""
+        """Return a validated copy with other values: ``config.updated(threads=2)``. Raises ValidationError."""
         return type(self).model_validate(merge(self.model_dump(), values))
 
 

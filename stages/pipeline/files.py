@@ -31,18 +31,21 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write ``content`` as indented JSON, its keys in the order given. Raises ValueError for NaN and infinity."""
+    """Write ``content`` as indented JSON, its keys in the order given.
+
+    Raises ValueError for NaN and infinity, else as :func:`write_bytes`.
+    """
     write_bytes(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Write a table with a header, numbers as ``str`` gives them."""
+    """Write a table with a header, numbers as ``str`` gives them. Raises as :func:`write_bytes`."""
     lines = [",".join(columns), *(",".join(map(str, row)) for row in rows)]
     write_bytes(path, ("\n".join(lines) + "\n").encode())
 
 
 def write_npy(path: Path, array: np.ndarray[Any, np.dtype[Any]]) -> None:
-    """Write one array in NumPy's own format."""
+    """Write one array in NumPy's own format. Raises as :func:`write_bytes`."""
     buffer = io.BytesIO()
     np.save(buffer, array, allow_pickle=False)
     write_bytes(path, buffer.getvalue())

@@ -58,7 +58,7 @@ def validate(content: Mapping[Any, Any]) -> Config:
         config = Config.model_validate(content)
     except ValidationError as error:
         errors = sorted(error.errors(), key=lambda each: each["type"] != "extra_forbidden")  # a misspelled key first
-        raise PipelineError(_sentence(errors[0])) from None
+        raise PipelineError(_format_error(errors[0])) from None
     for key in _missing(config):
         raise PipelineError(f"{key}: missing; it must be given")
     return config
@@ -73,7 +73,7 @@ def _read(path: Path) -> dict[Any, Any]:
     except Exception as error:  # ruamel.yaml lets through what dates, numbers, tags and deep nesting raise
         raise PipelineError(f"{path}: not valid YAML: {_yaml_problem(error)}") from None
     if not isinstance(content, dict):
-        raise PipelineError(f"{path}: must hold `key: value` lines, got {_shown(content)}")
+        raise PipelineError(f"{path}: must hold `key: value` lines, got {_format_value(content)}")
     return content
 
 
@@ -94,12 +94,13 @@ def _missing(section: Section, path: str = "") -> Iterator[str]:
             yield from _missing(value, f"{path}{name}.")
 
 
-def _sentence(error: ErrorDetails) -> str:
+def _format_error(error: ErrorDetails) -> str:
     """One error as ``section.key: what is allowed, got value``."""
     key = ".".join(map(_name, error["loc"]))
     kind, context, value = error["type"], error.get("ctx", {}), error["input"]
     if kind == "extra_forbidden":
-        return f"{key}: unknown key, got {_shown(value)}; the keys here are {', '.join(_keys(error['loc'][:-1]))}"
+        keys = ", ".join(_keys(error["loc"][:-1]))
+        return f"{key}: unknown key, got {_format_value(value)}; the keys here are {keys}"
     if kind == "missing":
         return f"{key}: missing; it must be given"
     if kind == "value_error":
@@ -110,7 +111,7 @@ def _sentence(error: ErrorDetails) -> str:
         limits = [(sign, context[name]) for name, sign in _BOUNDS.items() if name in context]
         bounds = [f"{sign} {f'{limit:g}' if isinstance(limit, float) else limit}" for sign, limit in limits]
         allowed = _TYPES.get(kind) or " ".join(bounds) or error["msg"]
-    return f"{key}: must be {allowed}, got {_shown(value)}"
+    return f"{key}: must be {allowed}, got {_format_value(value)}"
 
 
 def _keys(location: tuple[int | str, ...]) -> list[str]:
@@ -123,10 +124,10 @@ def _keys(location: tuple[int | str, ...]) -> list[str]:
 
 def _name(key: object) -> str:
     """A key as it stands in the file, where that is a word."""
-    return key if isinstance(key, str) and key.isprintable() and len(key) <= 60 else _shown(key)
+    return key if isinstance(key, str) and key.isprintable() and len(key) <= 60 else _format_value(key)
 
 
-def _shown(value: object) -> str:
+def _format_value(value: object) -> str:
     """The value as one short line."""
     if value is None or isinstance(value, bool):
         return json.dumps(value)

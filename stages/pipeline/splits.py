@@ -1,4 +1,4 @@
-"""The splits and predictions on disk, with what was subtracted from their pixels and divided by."""
+"""The splits and predictions on disk, and the mean and standard deviation that standardized the pixels."""
 
 import json
 import textwrap
@@ -77,7 +77,8 @@ def _load(path: Path, dtype: DTypeLike, item_shape: tuple[int, ...], stage: str)
         array = np.load(path, allow_pickle=False)
         if not isinstance(array, np.ndarray):
             raise ValueError("not an .npy file")
-        if array.dtype != dtype or array.shape[1:] != item_shape or not array.size or not array.flags.c_contiguous:
+        shape = (len(array) if array.ndim else 0, *item_shape)
+        if array.dtype != dtype or array.shape != shape or not array.size or not array.flags.c_contiguous:
             expected = f"{np.dtype(dtype)} (N{''.join(f', {length}' for length in item_shape)})"
             raise ValueError(f"expected {expected}, found {array.dtype} {array.shape}")
         return array

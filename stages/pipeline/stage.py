@@ -19,7 +19,7 @@ def run(main: Callable[[], None]) -> None:
     """Run a stage; what a user can cause or fix ends it with one line and exit status 1, without a traceback."""
     finished = threading.Event()
     try:
-        # SIGTERM as Ctrl-C: what is half-written is then removed on the way out. nohup's wish is kept.
+        # SIGTERM as Ctrl-C: what is half-written is then removed on the way out. What the parent ignores stays ignored.
         for number in (signal.SIGINT, signal.SIGTERM):
             if signal.getsignal(number) != signal.SIG_IGN:
                 signal.signal(number, signal.default_int_handler)

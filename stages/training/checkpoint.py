@@ -39,12 +39,12 @@ class Checkpoint:
 
     def __init__(self, path: Path, config: EngineConfig, splits: Sequence[Split], generators: Generators) -> None:
         self.path, self.generators = path, generators
-        settings = config.model_dump(exclude={"training": {"resume"}})
+        values = config.model_dump(exclude={"training": {"resume"}})
         data = [zlib.crc32(array.tobytes()) for split in splits for array in split]
         modules = sorted(module for folder in CODE for module in (STAGES / folder).rglob("*.py"))
         code = [zlib.crc32(module.read_bytes()) for module in modules]
         # Before the first epoch, the generators' states stand for the seed.
-        self._identity = json.dumps([settings, data, code, self._generator_states()])
+        self._identity = json.dumps([values, data, code, self._generator_states()])
 
     def _generator_states(self) -> list[Mapping[str, Any]]:
         return [generator.bit_generator.state for generator in self.generators]

@@ -54,7 +54,7 @@ def train(
     The best epoch has the highest validation accuracy; between equals, the lower validation loss. ``train_loss`` and
     ``train_accuracy`` are measured in eval mode like those of the validation split, on as many undistorted training
     images. ``history`` and ``checkpoint`` are rewritten after every epoch. Raises PipelineError when a loss is not
-    finite.
+    finite, or a file cannot be written.
     """
     _check_batch_norm(training, config)
     progress = checkpoint.load(classifier) if config.training.resume else Progress()
@@ -90,7 +90,7 @@ def train(
 
 
 def _best(epochs: Sequence[EpochMetrics]) -> EpochMetrics:
-    """The first of the best."""
+    """The best epoch; the earliest of equals."""
     return max(epochs, key=lambda epoch: (epoch.validation_accuracy, -epoch.validation_loss))
 
 

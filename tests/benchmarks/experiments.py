@@ -16,8 +16,8 @@ ENGINES = ("torch", "scratch")
 def run(name: str, options: Mapping[str, object], *targets: str, deleted: Sequence[str] = ()) -> str:
     """Run one experiment and return what it printed. What DVC's run cache already holds is not repeated."""
     subprocess.run(["dvc", "exp", "remove", name], capture_output=True)  # of an earlier call, if any
-    settings = [*deleted, *(setting(key, value) for key, value in options.items())]
-    arguments = [part for each in settings for part in ("--set-param", each)]
+    overrides = [*deleted, *(setting(key, value) for key, value in options.items())]
+    arguments = [part for each in overrides for part in ("--set-param", each)]
     command = ["dvc", "exp", "run", "--temp", "--name", name, *arguments, *targets]
     printed = []
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:

@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 import statistics
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -55,6 +56,7 @@ def main() -> None:
             run(f"{name}-{seed}", {"seed": seed, **recipe.options}, "evaluate", deleted=[ONE_NETWORK]) for seed in SEEDS
         ]
         results: dict[str, Any] = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+        results["commit"] = subprocess.check_output(["git", "rev-parse", "--short", "HEAD"], text=True).strip()
         results[name] = {"command": recipe.command()}
         for engine in ENGINES:
             accuracies = [read(f"{name}-{seed}", f"metrics/{engine}.json")["accuracy"] for seed in SEEDS]

@@ -41,7 +41,7 @@ class Row(NamedTuple):
     contender: str
     milliseconds: float
     minimum: float
-    images_per_second: int
+    throughput: int
     times_torch: float
     times_tutorial: float
     times_scikit_learn: float | None  # which has no convolution
@@ -52,14 +52,14 @@ def main() -> None:
     """Print the table and the seconds to each accuracy, and write both to benchmark.json."""
     load = os.getloadavg()[0]
     print(f"load of the machine at the start: {load:.2f} on {os.cpu_count()} cores")
-    print(_line(HEADINGS))
+    print(_format_row(HEADINGS))
     rows: list[Row] = []
     for network, layers in NETWORKS.items():
         for threads in THREADS:
             new = compare(network, Task(threads, *layers))
             rows += new
             for row in new:
-                print(_line(row), flush=True)
+                print(_format_row(row), flush=True)
             if misses_goal(new[0]):
                 print("  below the goal; where the time of a step goes:")
                 print_profile(Task(threads, *layers))
@@ -115,7 +115,7 @@ def measure(name: str, task: Task) -> dict[str, float]:
     return result
 
 
-def _line(cells: tuple[object, ...]) -> str:
+def _format_row(cells: tuple[object, ...]) -> str:
     widths = (27, 7, 12, 8, 8, 9, 9, 11, 15, 6)
     texts = ["" if cell is None else f"{cell:.2f}" if isinstance(cell, float) else str(cell) for cell in cells]
     return "  ".join(

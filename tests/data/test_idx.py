@@ -55,4 +55,4 @@ def test_damage_is_reported_with_the_file_and_how_to_fix_it(
     with pytest.raises(PipelineError) as caught:
         read_split(tmp_path, "test")
     assert str(caught.value).startswith(f"{path}: {message}")
-    assert str(caught.value).endswith("fetch it again with dvc repro --force --single-item fetch")
+    assert str(caught.value).endswith("fetch it again with `dvc repro --force --single-item fetch`")

@@ -99,7 +99,7 @@ def test_a_missing_file_is_named(results: Path, name: str) -> None:
 def test_a_table_without_a_column_or_without_rows_is_refused(results: Path) -> None:
     for content in ("step,torch_float32\n1,2\n", ",".join(parity.COLUMNS) + "\n"):
         (results / "plots/parity.csv").write_text(content)
-        with pytest.raises(PipelineError, match="make it again with `dvc repro --force parity`"):
+        with pytest.raises(PipelineError, match="make it again with `dvc repro --force --single-item parity`"):
             plot.draw_all()
 
 

@@ -61,7 +61,7 @@ class Target(NamedTuple):
 
 
 def damaged(content: bytes, generator: random.Random) -> bytes:
-    """``content`` after one to four cuts, copies, flipped bits and foreign pieces, more of them near its ends."""
+    """``content`` after one to four cuts, copies, flipped bits and foreign fragments, more of them near its ends."""
     changed = bytearray(content)
     for _ in range(generator.randint(1, 4)):
         place = place_in(len(changed), generator)
@@ -78,8 +78,8 @@ def damaged(content: bytes, generator: random.Random) -> bytes:
             case 4 if place < len(changed):
                 changed[place] ^= 1 << generator.randrange(8)
             case _:
-                piece = generator.choice(INTERESTING)
-                changed[place : place + generator.choice((0, len(piece)))] = piece
+                fragment = generator.choice(INTERESTING)
+                changed[place : place + generator.choice((0, len(fragment)))] = fragment
     return bytes(changed)
 
 

@@ -1,32 +1,32 @@
-"""Training that was interrupted goes on from its last finished epoch and ends with the bytes of an undisturbed one."""
+"""Training that was interrupted resumes after its last finished epoch and ends with the bytes of an undisturbed one."""
 
 import os
 import signal
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.project import Project, copy_project
+from tests.project import Project
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("resume")]
 
 OPTIONS = {
-    "channels": "[3]",
-    "batch_norm": "true",
-    "dropout": "0.2",
-    "ema": "0.9",
-    "augment": "true",
-    "gradient_clip": "1.0",
-    "label_smoothing": "0.1",
-    "epochs": "12",
+    "network.channels": "[3]",
+    "network.batch_norm": "true",
+    "network.dropout": "0.2",
+    "optimizer.ema_decay": "0.9",
+    "optimizer.max_grad_norm": "1.0",
+    "augmentation.enabled": "true",
+    "training.label_smoothing": "0.1",
+    "training.epochs": "12",
 }
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    project = copy_project(tmp_path_factory.mktemp("resume"))
-    project.dvc("repro", "preprocess")
+def trained(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A copy of the finished project with every option on."""
+    project = finished.copy(tmp_path_factory.mktemp("resume") / "project")
+    project.set(OPTIONS)
     return project
 
 
@@ -44,7 +44,7 @@ def interrupt_after(project: Project, epoch: int, *command: str) -> str:
 
 def results(project: Project, engine: str) -> dict[str, bytes]:
     names = (f"models/{engine}/", f"plots/{engine}/history.csv")
-    return {name: content for name, content in project.made().items() if name.startswith(names)}
+    return {name: content for name, content in project.outputs().items() if name.startswith(names)}
 
 
 @pytest.mark.parametrize(
@@ -58,30 +58,30 @@ def results(project: Project, engine: str) -> dict[str, bytes]:
         ("torch", "nesterov", 1),
     ],
 )
-def test_the_same_bytes_with_every_option(project: Project, engine: str, optimizer: str, threads: int) -> None:
-    command = ("python", "-m", f"stages.train_{engine}")
-    options: dict[str, Any] = {**OPTIONS, "optimizer": optimizer, "threads": threads, "resume": "false"}
-    project.set({f"train_{engine}.{name}": value for name, value in options.items()})
-    project.run(*command)
-    undisturbed = results(project, engine)
+def test_the_same_bytes_with_every_option(trained: Project, engine: str, optimizer: str, threads: int) -> None:
+    command = ("python", "-m", "stages.train", engine)
+    options = {"optimizer.name": optimizer, f"{engine}.threads": str(threads), "training.resume": "false"}
+    trained.set(options)
+    trained.run(*command)
+    undisturbed = results(trained, engine)
     assert len(undisturbed) == 2
-    project.set({f"train_{engine}.resume": "true"})
-    assert "no interrupted training" in interrupt_after(project, 2, *command)
-    said = interrupt_after(project, 4, *command)
+    trained.set({"training.resume": "true"})
+    assert "no interrupted training" in interrupt_after(trained, 2, *command)
+    said = interrupt_after(trained, 4, *command)
     assert "epoch 3/12" in said
     assert "epoch 2/12" not in said
-    assert "epoch 4/12" not in project.run(*command).stdout
-    assert results(project, engine) == undisturbed
-    assert not list((project.folder / "models" / engine).glob(".*"))  # nothing is left to resume
+    assert "epoch 4/12" not in trained.run(*command).stdout
+    assert results(trained, engine) == undisturbed
+    assert not list((trained.folder / "models" / engine).glob(".*.npz"))  # nothing is left to resume
 
 
-def test_other_parameters_another_seed_and_damage_start_anew(project: Project) -> None:
-    command = ("python", "-m", "stages.train_scratch")
-    project.set({"train_scratch.epochs": "12", "train_scratch.resume": "true"})
+def test_another_config_another_seed_and_damage_start_over(project: Project) -> None:
+    command = ("python", "-m", "stages.train", "scratch")
+    project.set({"training.epochs": "12", "training.resume": "true"})
     checkpoint = project.folder / "models/scratch/.checkpoint.npz"
     for change, message in (
-        ({"train_scratch.learning_rate": "0.002"}, "it is of other parameters, of other digits or of other code"),
-        ({"seed": "2"}, "it is of other parameters, of other digits or of other code"),
+        ({"optimizer.learning_rate": "0.002"}, "it belongs to another config, other data or other code"),
+        ({"seed": "2"}, "it belongs to another config, other data or other code"),
         ({}, "cannot be resumed"),
     ):
         interrupt_after(project, 2, *command)
@@ -94,9 +94,9 @@ def test_other_parameters_another_seed_and_damage_start_anew(project: Project) -
 
 
 def test_dvc_repro_resumes_where_resume_is_set_after_the_interruption(project: Project) -> None:
-    project.set({"train_scratch.epochs": "15", "train_scratch.resume": "false"})
+    project.set({"training.epochs": "15"})
     interrupt_after(project, 2, "dvc", "repro", "train_scratch")
-    project.set({"train_scratch.resume": "true"})
+    project.set({"training.resume": "true"})
     said = project.dvc("repro", "train_scratch")
     assert "epoch 3/15" in said
     assert "epoch 2/15" not in said

@@ -8,10 +8,10 @@ import math
 import numpy as np
 from numpy.polynomial import Chebyshev
 
-from stages.engines.scratch.layers import Array, Layer
+from stages.engines.scratch.layers import Array, Module
 
 
-class ReLU(Layer):
+class ReLU(Module):
     """max(x, 0); the gradient passes where the output is positive, and is 0 at 0 as in PyTorch."""
 
     def forward(self, x: Array) -> Array:
@@ -22,7 +22,7 @@ class ReLU(Layer):
         return grad_output * (self._outputs > 0)
 
 
-class LeakyReLU(Layer):
+class LeakyReLU(Module):
     """x where x > 0, else ``negative_slope`` · x, so that no unit stops training (Maas et al. 2013)."""
 
     def __init__(self, negative_slope: float = 0.01) -> None:
@@ -40,7 +40,7 @@ class LeakyReLU(Layer):
         return gradient
 
 
-class Sigmoid(Layer):
+class Sigmoid(Module):
     """σ(x) = 1 / (1 + e⁻ˣ), with σ′ = σ (1 − σ)."""
 
     def forward(self, x: Array) -> Array:
@@ -54,7 +54,7 @@ class Sigmoid(Layer):
         return grad_output * slope
 
 
-class Tanh(Layer):
+class Tanh(Module):
     """tanh x, with tanh′ = 1 − tanh²."""
 
     def forward(self, x: Array) -> Array:
@@ -66,7 +66,7 @@ class Tanh(Layer):
         return grad_output * slope
 
 
-class GELU(Layer):
+class GELU(Module):
     """x Φ(x), with Φ the standard normal CDF (Hendrycks & Gimpel 2016) and φ its density; the derivative is Φ + x φ."""
 
     def forward(self, x: Array) -> Array:

@@ -6,7 +6,7 @@ In memory, Conv2d works on (height, channels, width, N), "HCWN".
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from stages.engines.scratch.layers import Array, Layer
+from stages.engines.scratch.layers import Array, Module
 
 Pair = tuple[int, int]
 
@@ -32,7 +32,7 @@ def check_window_fits(x: Array, window: Pair) -> None:
         raise ValueError(f"a window of {window} does not fit into an input of {x.shape[::2]}")
 
 
-class Conv2d(Layer):
+class Conv2d(Module):
     """Y[n, o] = b[o] + Σ over c, i, j of W[o, c, i, j] X[n, c, y·stride + i, x·stride + j], on zero-padded input.
 
     Weight W is (out_channels, in_channels, kernel height, kernel width), bias b (out_channels,).
@@ -121,7 +121,7 @@ class Conv2d(Layer):
         return hcwn_to_nchw(grad_padded[top : height - top, :, left : grad_padded.shape[2] - left])
 
 
-class MaxPool2d(Layer):
+class MaxPool2d(Module):
     """The maximum of each window; ``stride`` defaults to the window's size."""
 
     def __init__(self, kernel_size: int | Pair, stride: int | Pair | None = None) -> None:

@@ -19,8 +19,8 @@ from stages.engines.scratch.parallel import Shard
 Array = NDArray[np.floating[Any]]
 
 
-class Layer:
-    """What PyTorch calls a Module: by itself without parameters; layers with parameters override what concerns them.
+class Module:
+    """The interface of a layer, here one without parameters; layers with parameters override what concerns them.
 
     ``training`` selects training mode or inference (eval) mode, which differ in Dropout and BatchNorm. ``shard`` is the
     part of the batch that the next input holds; by default the whole batch.
@@ -63,7 +63,7 @@ class Layer:
         raise NotImplementedError
 
 
-class Flatten(Layer):
+class Flatten(Module):
     """(N, a, b, ...) -> (N, a·b·...)."""
 
     def forward(self, x: Array) -> Array:
@@ -76,7 +76,7 @@ class Flatten(Layer):
         return gradient
 
 
-class Linear(Layer):
+class Linear(Module):
     """Y = X Wᵀ + b: input X (N, in_features), weight W (out_features, in_features), bias b (out_features,)."""
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:
@@ -105,7 +105,7 @@ class Linear(Layer):
         return (self.parameters["weight"].T @ grad_output.T).T
 
 
-class Dropout(Layer):
+class Dropout(Module):
     """Zeroes each input with probability ``p`` in training, and is the identity at inference.
 
     The remaining inputs are divided by 1 − p, which keeps their expected value (inverted dropout, Srivastava et al.

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from stages.engines.scratch.layers import Array, Layer
+from stages.engines.scratch.layers import Array, Module
 
 
-class _BatchNorm(Layer):
+class _BatchNorm(Module):
     """y = γ x̂ + β with x̂ = (x − μ) / √(σ² + ε), per channel (Ioffe & Szegedy 2015, algorithm 1).
 
     In training, μ and σ² are those of the batch, over all its shards; at inference they are running averages, of the

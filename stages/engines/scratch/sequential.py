@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import DTypeLike
 
-from stages.engines.scratch.layers import Array, Layer
+from stages.engines.scratch.layers import Array, Module
 from stages.engines.scratch.parallel import Shard
 
 Shapes = dict[str, tuple[int, ...]]
@@ -20,20 +20,20 @@ class Sequential:
     optimizer works on one vector, and a gradient is written where the optimizer reads it.
     """
 
-    def __init__(self, *layers: Layer, dtype: DTypeLike = np.float32) -> None:
+    def __init__(self, *layers: Module, dtype: DTypeLike = np.float32) -> None:
         self.layers = list(layers)
         self.parameters, self.gradients = _allocate(layers, "parameter", dtype, "parameters", "gradients")
         (self.buffers,) = _allocate(layers, "buffer", dtype, "buffers")
         self.reset_parameters()
         self._first_trainable = next((index for index, layer in enumerate(self.layers) if layer.parameters), 0)
 
-    def __iter__(self) -> Iterator[Layer]:
+    def __iter__(self) -> Iterator[Module]:
         return iter(self.layers)
 
     def __len__(self) -> int:
         return len(self.layers)
 
-    def __getitem__(self, index: int) -> Layer:
+    def __getitem__(self, index: int) -> Module:
         return self.layers[index]
 
     def reset_parameters(self) -> None:
@@ -89,9 +89,9 @@ class Sequential:
             array[...] = state[name]
 
 
-def _allocate(layers: Sequence[Layer], kind: str, dtype: DTypeLike, *attributes: str) -> list[Array]:
+def _allocate(layers: Sequence[Module], kind: str, dtype: DTypeLike, *attributes: str) -> list[Array]:
     """Allocate one flat vector of zeros for each of ``attributes``, and make the layers' arrays views into it."""
-    shapes: list[tuple[Layer, Shapes]] = [(layer, getattr(layer, f"{kind}_shapes")()) for layer in layers]
+    shapes: list[tuple[Module, Shapes]] = [(layer, getattr(layer, f"{kind}_shapes")()) for layer in layers]
     size = sum(math.prod(shape) for _, named in shapes for shape in named.values())
     vectors: list[Array] = [np.zeros(size, dtype) for _ in attributes]
     start = 0
@@ -103,7 +103,7 @@ def _allocate(layers: Sequence[Layer], kind: str, dtype: DTypeLike, *attributes:
     return vectors
 
 
-def check_state_dict(state: Mapping[str, np.ndarray[Any, Any]], layers: Iterable[Layer]) -> None:
+def check_state_dict(state: Mapping[str, np.ndarray[Any, Any]], layers: Iterable[Module]) -> None:
     """Raise ValueError unless ``state`` has the names and shapes of these layers' parameters and buffers.
 
     The layers need no memory of their own, so a state dict can be checked before a network is allocated for it.

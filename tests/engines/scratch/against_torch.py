@@ -7,7 +7,7 @@ import torch
 from numpy.testing import assert_allclose
 from numpy.typing import DTypeLike, NDArray
 
-from stages.engines.scratch.layers import Layer
+from stages.engines.scratch.layers import Module
 from stages.engines.scratch.sequential import Sequential
 
 RELATIVE, ABSOLUTE = 1e-9, 1e-12  # in float64; the absolute one is for sums that nearly cancel
@@ -18,7 +18,7 @@ def assert_close(actual: NDArray[Any], expected: torch.Tensor, absolute: float =
     assert_allclose(actual, expected.detach().numpy(), rtol=RELATIVE, atol=absolute)
 
 
-def with_random_parameters(layer: Layer, generator: np.random.Generator, dtype: DTypeLike = np.float64) -> Layer:
+def with_random_parameters(layer: Module, generator: np.random.Generator, dtype: DTypeLike = np.float64) -> Module:
     """Allocate a layer's arrays, with random parameters and buffers."""
     network = Sequential(layer, dtype=dtype)
     network.parameters[...] = generator.normal(size=network.parameters.size)
@@ -28,7 +28,7 @@ def with_random_parameters(layer: Layer, generator: np.random.Generator, dtype: 
 
 
 def assert_layer_agrees(
-    layer: Layer, module: torch.nn.Module, inputs: NDArray[np.float64], seed: int, training: bool = True
+    layer: Module, module: torch.nn.Module, inputs: NDArray[np.float64], seed: int, training: bool = True
 ) -> None:
     """Compare outputs, buffers, and all gradients under a random upstream gradient.
 
@@ -68,7 +68,7 @@ def assert_layer_agrees(
     assert_float32_stays_float32(layer, inputs, grad_output)
 
 
-def assert_float32_stays_float32(layer: Layer, inputs: NDArray[Any], grad_output: NDArray[Any]) -> None:
+def assert_float32_stays_float32(layer: Module, inputs: NDArray[Any], grad_output: NDArray[Any]) -> None:
     with_random_parameters(layer, np.random.default_rng(0), np.float32)
     assert layer.forward(inputs.astype(np.float32)).dtype == np.float32
     assert layer.backward(grad_output.astype(np.float32)).dtype == np.float32

@@ -14,7 +14,7 @@ OWN_PARAMETERS = {
     "clip_grad_norm_": {"gradients"},  # one flat vector in place of torch's tensors
     **{name: {"parameters", "gradients"} for name in ("SGD", "RMSprop", "Adam", "AdamW")},
 }
-OWN_NAMES = {"Layer", "check_state_dict", "init", "BLOCK", "Optimizer", "ExponentialMovingAverage", "make_optimizer"}
+OWN_NAMES = {"Module", "check_state_dict", "init", "BLOCK", "Optimizer", "ExponentialMovingAverage", "make_optimizer"}
 
 
 def exported(module: Any) -> dict[str, Any]:
