@@ -26,8 +26,11 @@ def main() -> None:
     timing = train(classifier, training, validation, config, generators, history, checkpoint)
     write_bytes(model, classifier.to_bytes())
     checkpoint.remove()
-    where = f"{getattr(classifier, 'device', 'cpu')}, {config.threads} CPU threads"
-    print(f"{engine}: trained in {timing.seconds:.1f} s, {timing.throughput:,.0f} images/s, on {where}")
+    device = getattr(classifier, "device", "cpu")
+    print(
+        f"{engine}: trained in {timing.seconds:.1f} s, {timing.throughput:,.0f} images/s ({device}, CPU threads: "
+        f"{config.threads})"
+    )
 
 
 if __name__ == "__main__":
