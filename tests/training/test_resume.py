@@ -1,14 +1,13 @@
-"""Training that was interrupted resumes after its last finished epoch and ends with the bytes of an undisturbed one."""
+"""Training that was interrupted goes on from its last finished epoch and ends with the bytes of an undisturbed one."""
 
 import os
 import signal
-from pathlib import Path
 
 import pytest
 
 from tests.project import Project
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("resume")]
+pytestmark = pytest.mark.slow
 
 OPTIONS = {
     "network.channels": "[3]",
@@ -18,16 +17,8 @@ OPTIONS = {
     "optimizer.max_grad_norm": "1.0",
     "augmentation.enabled": "true",
     "training.label_smoothing": "0.1",
-    "training.epochs": "12",
+    "training.epochs": "6",
 }
-
-
-@pytest.fixture(scope="module")
-def trained(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A copy of the finished project with every option on."""
-    project = finished.copy(tmp_path_factory.mktemp("resume") / "project")
-    project.set(OPTIONS)
-    return project
 
 
 def interrupt_after(project: Project, epoch: int, *command: str) -> str:
@@ -50,54 +41,54 @@ def results(project: Project, engine: str) -> dict[str, bytes]:
 @pytest.mark.parametrize(
     ("engine", "optimizer", "threads"),
     [
-        ("scratch", "adamw", 1),
-        ("scratch", "nesterov", 2),
-        ("scratch", "rmsprop", 1),
-        ("scratch", "sgd", 2),
-        ("torch", "adamw", 1),
+        ("scratch", "adamw", 2),
+        ("scratch", "nesterov", 1),
+        ("scratch", "rmsprop", 2),
+        ("scratch", "sgd", 1),
+        ("torch", "adamw", 2),
         ("torch", "nesterov", 1),
     ],
 )
-def test_the_same_bytes_with_every_option(trained: Project, engine: str, optimizer: str, threads: int) -> None:
+def test_the_same_bytes_with_every_option(project: Project, engine: str, optimizer: str, threads: int) -> None:
     command = ("python", "-m", "stages.train", engine)
-    options = {"optimizer.name": optimizer, f"{engine}.threads": str(threads), "training.resume": "false"}
-    trained.set(options)
-    trained.run(*command)
-    undisturbed = results(trained, engine)
+    project.set({**OPTIONS, "optimizer.name": optimizer, f"{engine}.threads": str(threads)})
+    project.run(*command)
+    undisturbed = results(project, engine)
     assert len(undisturbed) == 2
-    trained.set({"training.resume": "true"})
-    assert "no interrupted training" in interrupt_after(trained, 2, *command)
-    said = interrupt_after(trained, 4, *command)
-    assert "epoch 3/12" in said
-    assert "epoch 2/12" not in said
-    assert "epoch 4/12" not in trained.run(*command).stdout
-    assert results(trained, engine) == undisturbed
-    assert not list((trained.folder / "models" / engine).glob(".*.npz"))  # nothing is left to resume
+    project.set({"training.resume": "true"})
+    assert "no interrupted training" in interrupt_after(project, 2, *command)
+    if engine == "scratch":  # once is enough where a start takes seconds
+        assert "epoch 3/6" in interrupt_after(project, 4, *command)
+    said = project.run(*command).stdout
+    assert "epoch 5/6" in said
+    assert "epoch 2/6" not in said
+    assert results(project, engine) == undisturbed
+    assert not list((project.folder / "models" / engine).glob(".check*"))  # nothing is left to resume
 
 
-def test_another_config_another_seed_and_damage_start_over(project: Project) -> None:
+def test_another_config_another_seed_other_code_and_damage_start_anew(project: Project) -> None:
     command = ("python", "-m", "stages.train", "scratch")
-    project.set({"training.epochs": "12", "training.resume": "true"})
-    checkpoint = project.folder / "models/scratch/.checkpoint.npz"
+    project.set({"training.epochs": "8", "training.resume": "true"})
+    checkpoint, code = project.folder / "models/scratch/.checkpoint.npz", project.folder / "stages/training/loop.py"
+    another = "it belongs to another config, other data or other code"
     for change, message in (
-        ({"optimizer.learning_rate": "0.002"}, "it belongs to another config, other data or other code"),
-        ({"seed": "2"}, "it belongs to another config, other data or other code"),
-        ({}, "cannot be resumed"),
+        (lambda: project.set({"optimizer.learning_rate": "0.002"}), another),
+        (lambda: project.set({"seed": "2"}), another),
+        (lambda: code.write_text(code.read_text() + "\n"), another),
+        (lambda: checkpoint.write_bytes(checkpoint.read_bytes()[:-1000]), "cannot be resumed"),
     ):
         interrupt_after(project, 2, *command)
-        if not change:
-            checkpoint.write_bytes(checkpoint.read_bytes()[:-1000])
-        project.set(change)
+        change()
         said = project.run(*command).stdout
         assert message in said
-        assert "epoch 1/12" in said
+        assert "epoch 1/8" in said
 
 
 def test_dvc_repro_resumes_where_resume_is_set_after_the_interruption(project: Project) -> None:
-    project.set({"training.epochs": "15"})
+    project.set({"training.epochs": "30"})
     interrupt_after(project, 2, "dvc", "repro", "train_scratch")
     project.set({"training.resume": "true"})
     said = project.dvc("repro", "train_scratch")
-    assert "epoch 3/15" in said
-    assert "epoch 2/15" not in said
-    assert Path(project.folder / "models/scratch/model.npz").exists()
+    assert "epoch 3/30" in said
+    assert "epoch 2/30" not in said
+    assert "models/scratch/model.npz" in project.outputs()
