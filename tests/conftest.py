@@ -1,6 +1,10 @@
 """Settings of all tests, and the project that they share: run once by the real DVC, then copied."""
 
 import os
+
+# One thread per test process, before NumPy and PyTorch load: two processes with two threads each wait for one another.
+os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+
 import shutil
 from pathlib import Path
 
