@@ -13,6 +13,7 @@ from tests.readme import commands
 pytestmark = pytest.mark.slow
 
 SCREEN = 120  # columns
+FINISHED = re.compile("(Success.*){4}Worker status: 0 active", re.DOTALL)  # a queue of four
 AFTER_SCRATCH = ["compare", "evaluate@scratch", "plot", "train_scratch"]
 AFTER_BOTH = sorted([*AFTER_SCRATCH, "train_torch", "evaluate@torch"])
 
@@ -40,8 +41,7 @@ def test_the_section_runs_as_it_is_written(made: Project) -> None:
     for command in commands("README.md", "Experiment"):
         outputs[command] = made.run("sh", "-c", command).stdout
         if command.startswith("dvc queue start"):
-            finished = re.compile("(Success.*){4}Worker status: 0 active", re.DOTALL)
-            wait_until(lambda: bool(finished.search(made.dvc("queue", "status"))), pause=1)
+            wait_until(lambda: bool(FINISHED.search(made.dvc("queue", "status"))), pause=1)
 
     def output(beginning: str) -> str:
         (found,) = [text for command, text in outputs.items() if command.startswith(beginning)]

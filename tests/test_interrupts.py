@@ -125,7 +125,7 @@ def test_every_pair_of_stage_signal_target_and_moment_is_tried() -> None:
     trials = [(stage, moment, *trial(stage, moment)) for stage, moment in product(STAGES, MOMENTS)]
     factors = (STAGES, MOMENTS, SIGNALS, TARGETS)
     for first, second in [(0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)]:
-        assert {(each[first], each[second]) for each in trials} == set(product(factors[first], factors[second]))  # type: ignore[call-overload]  # strings or signals
+        assert {(each[first], each[second]) for each in trials} == set(product(factors[first], factors[second]))
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
