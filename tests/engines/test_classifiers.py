@@ -33,14 +33,14 @@ def random_examples(
 def test_an_untrained_network_knows_nothing(engine: EngineClass, network: dict[str, Any]) -> None:
     """Its loss is near ln 10, the loss of guessing."""
     images, labels = random_examples(1000)
-    classifier: Classifier = engine(make_config(initialization="xavier_normal", **network))
+    classifier: Classifier = engine(make_config(initialization="xavier_normal", **network), spawn_generators(0))
     assert classifier.train_batch(0.1 * images, labels, 0.0) == pytest.approx(math.log(10), abs=0.05)
 
 
 @pytest.mark.parametrize("network", NETWORKS, ids=NETWORK_NAMES)
 def test_32_images_can_be_memorized(engine: EngineClass, network: dict[str, Any]) -> None:
     images, labels = random_examples(32)
-    classifier: Classifier = engine(make_config(name="adam", **network))
+    classifier: Classifier = engine(make_config(name="adam", **network), spawn_generators(0))
     losses = [classifier.train_batch(images, labels, 0.003) for _ in range(150)]
     assert losses[-1] < 0.01
     assert (classifier.predict(images).argmax(axis=1) == labels).all()
@@ -55,7 +55,7 @@ def test_shuffled_labels_stay_at_chance(engine: EngineClass, network: dict[str, 
     images = (shapes[labels] + generator.normal(size=(3000, 28, 28))).astype(np.float32)
 
     def accuracy(targets: np.ndarray[tuple[int], np.dtype[np.int64]]) -> float:
-        classifier: Classifier = engine(make_config(name="adam", **network))
+        classifier: Classifier = engine(make_config(name="adam", **network), spawn_generators(0))
         for _ in range(4):
             for batch in np.split(generator.permutation(2000), 40):
                 classifier.train_batch(images[batch], targets[batch], 0.003)
@@ -68,7 +68,7 @@ def test_shuffled_labels_stay_at_chance(engine: EngineClass, network: dict[str, 
 def test_no_step_writes_into_its_batch(engine: EngineClass) -> None:
     images, labels = random_examples(32)
     given = images.copy(), labels.copy()
-    classifier = engine(make_config(hidden_sizes=[16], channels=[2], batch_norm=True, dropout=0.2))
+    classifier = engine(make_config(hidden_sizes=[16], channels=[2], batch_norm=True, dropout=0.2), spawn_generators(0))
     classifier.train_batch(images, labels, 0.01)
     classifier.predict(images)
     assert (images == given[0]).all()
@@ -144,7 +144,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(engine: Engi
 
 def test_a_saved_classifier_predicts_the_same_and_knows_its_standardization(engine: EngineClass) -> None:
     images, _ = random_examples(50)
-    classifier = engine(make_config(hidden_sizes=[16, 8]), standardization=Standardization(0.13, 0.31))
+    classifier = engine(make_config(hidden_sizes=[16, 8]), spawn_generators(0), Standardization(0.13, 0.31))
     probabilities = classifier.predict(images)
     assert probabilities.dtype == np.float32
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
@@ -156,7 +156,7 @@ def test_a_saved_classifier_predicts_the_same_and_knows_its_standardization(engi
 @pytest.mark.parametrize("network", NETWORKS, ids=NETWORK_NAMES)
 def test_any_number_of_images_in_any_memory_order_is_predicted(engine: EngineClass, network: dict[str, Any]) -> None:
     images, _ = random_examples(7)
-    classifier = engine(make_config(**network))
+    classifier = engine(make_config(**network), spawn_generators(0))
     probabilities = classifier.predict(images)
     assert classifier.predict(images[:0]).shape == (0, 10)
     np.testing.assert_allclose(classifier.predict(images[3:4]), probabilities[3:4], rtol=1e-5)
@@ -165,7 +165,7 @@ def test_any_number_of_images_in_any_memory_order_is_predicted(engine: EngineCla
 
 def test_a_state_dict_is_a_copy(engine: EngineClass) -> None:
     images, labels = random_examples(50)
-    classifier = engine(make_config(hidden_sizes=[16]))
+    classifier = engine(make_config(hidden_sizes=[16]), spawn_generators(0))
     state, before = classifier.state_dict(), classifier.predict(images)
     classifier.train_batch(images, labels, 1.0)
     assert (classifier.predict(images) != before).any()
