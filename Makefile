@@ -35,10 +35,10 @@ gate: .venv/installed
 	@python -m stages.tools.gate
 
 test: .venv/installed
-	python -m pytest -n 2 --dist loadgroup -m "not slow"
+	python -m pytest -n 2 --dist loadfile -m "not slow"
 
 test-all: .venv/installed
-	python -m pytest -n 2 --dist loadgroup
+	python -m pytest -n 2 --dist loadfile
 
 check: .venv/installed
 	ruff format --check .

@@ -16,8 +16,6 @@ from ruamel.yaml import YAML
 from tests.imports import ROOT
 from tests.project import ENGINES, Project, stages_run
 
-pytestmark = pytest.mark.xdist_group("project")
-
 DVC = YAML(typ="safe", pure=True).load(ROOT / "dvc.yaml")
 ALL_STAGES = [
     f"{name}@{engine}" if engine else name

@@ -108,6 +108,5 @@ def test_every_relative_link_leads_somewhere(page: str) -> None:
         assert not anchor or anchor in [re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles]
 
 
-@pytest.mark.xdist_group("project")
 def test_the_graph_is_the_one_that_dvc_draws(finished: Project) -> None:
     assert finished.dvc("dag", "--md").strip() in Path(ROOT / "stages/README.md").read_text(encoding="utf-8")

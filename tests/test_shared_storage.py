@@ -7,7 +7,7 @@ import pytest
 from tests.project import Project, stages_run
 from tests.readme import commands
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("storage")]
+pytestmark = pytest.mark.slow
 
 ADD_FOLDER, ADD_SSH, ADD_S3, PUSH, PULL, REPRO = commands("stages/README.md", "Share results")
 

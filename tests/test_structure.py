@@ -14,8 +14,6 @@ from ruamel.yaml import YAML
 from tests.imports import ROOT, imported, path_of
 from tests.project import Project
 
-pytestmark = pytest.mark.xdist_group("project")
-
 FILES = sorted(path.relative_to(ROOT) for path in (ROOT / "stages").rglob("*.py"))
 DVC = YAML(typ="safe", pure=True).load(ROOT / "dvc.yaml")
 

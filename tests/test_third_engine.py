@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 from tests.project import Project, copy_project
 from tests.readme import section
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("third engine")]
+pytestmark = pytest.mark.slow
 
 ENGINE = '''"""One layer of ten units: softmax regression by gradient descent."""
 
