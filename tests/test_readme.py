@@ -3,14 +3,13 @@
 import json
 import re
 import subprocess
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.benchmarks.recipes import RECIPES
 from tests.imports import ROOT
-from tests.project import ENGINES, Project
+from tests.project import ENGINES
 from tests.readme import section
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -106,7 +105,3 @@ def test_every_relative_link_leads_somewhere(page: str) -> None:
         assert target.exists(), link
         titles = re.findall(r"^#+ (.+)$", target.read_text(encoding="utf-8"), re.MULTILINE) if anchor else []
         assert not anchor or anchor in [re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles]
-
-
-def test_the_graph_is_the_one_that_dvc_draws(finished: Project) -> None:
-    assert finished.dvc("dag", "--md").strip() in Path(ROOT / "stages/README.md").read_text(encoding="utf-8")

@@ -5,6 +5,7 @@ import pickle
 import warnings
 from collections import OrderedDict
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -84,11 +85,15 @@ class TorchClassifier:
         if generators:
             initialize(self.network, config.network, generators.weights)
             torch.manual_seed(int(generators.dropout.integers(2**63)))  # nn.Dropout takes no generator of its own
-        self.optimizer = make_optimizer(config.optimizer, list(self.network.parameters()))
         self.ema: AveragedModel | None = None
         if config.optimizer.ema_decay:
             average = get_ema_multi_avg_fn(config.optimizer.ema_decay)  # type: ignore[no-untyped-call]  # PyTorch leaves it untyped
             self.ema = AveragedModel(self.network, multi_avg_fn=average, use_buffers=True)
+
+    @cached_property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """Made when training starts, because PyTorch then loads its compiler, which takes seconds."""
+        return make_optimizer(self.config.optimizer, list(self.network.parameters()))
 
     def train_batch(self, images: NDArray[np.floating[Any]], labels: NDArray[np.int64], learning_rate: float) -> float:
         """Forward, loss, backward, step. Returns the batch's mean loss before the step."""
