@@ -166,8 +166,9 @@ class Project:
         return {"PATH": f"{tools}{os.pathsep}{self._environment()['PATH']}"}
 
     def _environment(self) -> dict[str, str]:
+        own = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
         return {
-            **os.environ,
+            **own,  # as in a shell of one's own, also where make runs the tests
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             # The plainest shell: Debian's stays behind when DVC is killed, where bash makes way for the stage.
             "SHELL": "/bin/sh",
