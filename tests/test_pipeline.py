@@ -231,6 +231,7 @@ def test_running_everything_again_gives_the_same_bytes(project: Project) -> None
         ("network.batch_norm=true", [stage for stage in ALL_STAGES if stage not in ("fetch", "preprocess", "parity")]),
         ("+scratch.optimizer.learning_rate=0.004", AFTER_SCRATCH),
         ("~scratch.network", AFTER_SCRATCH),
+        ("preprocess.validation_size=50", [stage for stage in ALL_STAGES if stage != "fetch"]),
     ],
 )
 def test_a_changed_parameter_reruns_what_depends_on_it(project: Project, change: str, rerun: list[str]) -> None:
