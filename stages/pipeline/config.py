@@ -122,6 +122,7 @@ class Config(Section):
     """All of params.yaml. An engine is a section of its own, whose name is also that of its model and metrics."""
 
     seed: Annotated[int, Field(ge=0, lt=2**63)]
+    arithmetic: Literal["portable", "native"]
     fetch: FetchConfig
     preprocess: PreprocessConfig
     network: NetworkConfig

@@ -2,6 +2,7 @@
 
 import io
 import json
+import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -42,6 +43,17 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object
     """Write a table with a header, numbers as ``str`` gives them. Raises as :func:`write_bytes`."""
     lines = [",".join(columns), *(",".join(map(str, row)) for row in rows)]
     write_bytes(path, ("\n".join(lines) + "\n").encode())
+
+
+def npz_bytes(arrays: Mapping[str, np.ndarray[Any, Any]]) -> bytes:
+    """Return an .npz file: that of ``numpy.savez``, but for zip headers in which releases of Python differ."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as file:
+        for name, array in arrays.items():
+            member = io.BytesIO()
+            np.save(member, array, allow_pickle=False)
+            file.writestr(zipfile.ZipInfo(f"{name}.npy"), member.getvalue())
+    return buffer.getvalue()
 
 
 def write_npy(path: Path, array: np.ndarray[Any, np.dtype[Any]]) -> None:

@@ -14,7 +14,6 @@ from ruamel.yaml.error import MarkedYAMLError
 
 from stages.pipeline.config import ENGINES, SHARED, Config, Section, merge
 from stages.pipeline.errors import PipelineError
-from stages.pipeline.stage import run
 
 _TYPES = {
     "bool_type": "true or false",
@@ -138,10 +137,7 @@ def _format_value(value: object) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def check() -> None:
-    """Validate params.yaml as a whole, also what no stage depends on."""
-    load_config()
+if __name__ == "__main__":  # validate params.yaml as a whole, also what no stage depends on
+    from stages.pipeline.stage import run  # which does just that before it runs anything
 
-
-if __name__ == "__main__":
-    run(check)
+    run(lambda: None)

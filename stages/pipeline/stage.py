@@ -7,16 +7,16 @@ import threading
 from collections.abc import Callable, Collection
 from contextlib import suppress
 
-from threadpoolctl import threadpool_limits
-
 from stages import PARENT
+from stages.pipeline import arithmetic
 from stages.pipeline.errors import PipelineError
+from stages.pipeline.params import load_config
 
 _POLL_SECONDS = 0.2  # DVC takes longer than this to start again
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a stage; what a user can cause or fix ends it with one line and exit status 1, without a traceback."""
+    """Run a stage, if params.yaml is valid; what a user can cause or fix ends it with one line and exit status 1."""
     finished = threading.Event()
     try:
         # SIGTERM as Ctrl-C: what is half-written is then removed on the way out. What the parent ignores stays ignored.
@@ -25,9 +25,9 @@ def run(main: Callable[[], None]) -> None:
                 signal.signal(number, signal.default_int_handler)
         if "DVC_STAGE" in os.environ:  # by hand, a stage may well outlive its shell
             threading.Thread(target=_exit_without_parent, args=(finished,), daemon=True).start()
-        # One thread, unless the stage asks for more: more add numbers in another order, as many as the machine has.
-        with threadpool_limits(1):
-            main()
+        if warning := arithmetic.warning(load_config().arithmetic):
+            print(f"note: {warning}", file=sys.stderr)
+        main()
     except (PipelineError, OSError) as error:
         sys.exit(f"error: {error}")
     except MemoryError:

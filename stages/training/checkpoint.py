@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from stages.pipeline.arithmetic import KERNELS, current
 from stages.pipeline.classifier import Classifier, StateDict
 from stages.pipeline.config import EngineConfig
 from stages.pipeline.errors import PipelineError
@@ -32,7 +33,7 @@ class Progress:
 
 
 class Checkpoint:
-    """A file that holds the progress of one training: this code with this config on these splits.
+    """A file that holds the progress of one training: this code with this config and kernels on these splits.
 
     What another training left there is not loaded, and is overwritten after the first epoch.
     """
@@ -44,7 +45,7 @@ class Checkpoint:
         modules = sorted(module for folder in CODE for module in (STAGES / folder).rglob("*.py"))
         code = [zlib.crc32(module.read_bytes()) for module in modules]
         # Before the first epoch, the generators' states stand for the seed.
-        self._identity = json.dumps([values, data, code, self._generator_states()])
+        self._identity = json.dumps([values, current(KERNELS), data, code, self._generator_states()])
 
     def _generator_states(self) -> list[Mapping[str, Any]]:
         return [generator.bit_generator.state for generator in self.generators]

@@ -121,6 +121,8 @@ def test_what_is_there_and_intact_is_not_fetched_again(tmp_path: Path, capsys: p
     assert raw.stat() == before
     assert "MNIST is already here" in capsys.readouterr().out
 
+    (raw / "stray").touch()  # part of the output for DVC
+    assert fetched(config, raw) == FILES
     (raw / TEST_LABELS).write_bytes(OTHER[TEST_LABELS])
     with pytest.raises(PipelineError):
         fetch(unreachable, 2, raw, SPEC)

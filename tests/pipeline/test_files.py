@@ -1,14 +1,16 @@
 """Files are whole or absent, and their bytes depend on the content alone."""
 
+import io
 import signal
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from stages.pipeline.files import write_bytes, write_csv, write_json, write_npy
+from stages.pipeline.files import npz_bytes, write_bytes, write_csv, write_json, write_npy
 
 WRITER = """
 import sys
@@ -45,6 +47,19 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> 
         write_bytes(path, "text")  # type: ignore[arg-type]  # on purpose
     assert path.read_text() == '{\n  "loss": 0.5\n}\n'
     assert [each.name for each in tmp_path.iterdir()] == ["metrics.json"]
+
+
+def test_arrays_are_zipped_without_what_releases_of_python_do_differently() -> None:
+    """Zip64 fields, of which some wrote more than others."""
+    arrays = {"0.weight": np.eye(3, dtype=np.float32), "name": np.array("text")}
+    content = npz_bytes(arrays)
+    with np.load(io.BytesIO(content), allow_pickle=False) as file:
+        assert {name: (array.dtype, array.tolist()) for name, array in file.items()} == {
+            name: (array.dtype, array.tolist()) for name, array in arrays.items()
+        }
+        assert {(member.extract_version, member.extra, member.compress_type) for member in file.zip.infolist()} == {
+            (zipfile.DEFAULT_VERSION, b"", zipfile.ZIP_STORED)
+        }
 
 
 def test_tables_and_arrays_read_back(tmp_path: Path) -> None:

@@ -166,7 +166,8 @@ def test_a_key_that_is_missing_misspelled_or_there_twice_is_named(path: Path, ke
         ("  - 512\n", "  - many\n", "network.hidden_sizes.0: must be an integer, got 'many'"),
         ("    - 128\n", "    - 0\n", "scratch.network.hidden_sizes.0: must be >= 1, got 0"),
         ("dataset: MNIST", "dataset: SVHN", "fetch.dataset: must be one of MNIST, FashionMNIST or KMNIST, got 'SVHN'"),
-        ("  device: auto ", "  device: null ", "torch.device: must be one of auto, cuda, mps or cpu, got null"),
+        ("arithmetic: portable", "arithmetic: fast", "arithmetic: must be one of portable or native, got 'fast'"),
+        ("  device: cpu ", "  device: null ", "torch.device: must be one of auto, cuda, mps or cpu, got null"),
         (
             "  - torchvision\n",
             "  - directory\n",

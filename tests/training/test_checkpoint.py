@@ -65,6 +65,12 @@ def test_other_code_starts_over(saved: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert checkpoint(saved, examples(2)).load(classifier()) == Progress()
 
 
+def test_other_kernels_start_over(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after a change of `arithmetic`: no model is half portable."""
+    monkeypatch.setenv("MKL_CBWR", "AUTO")
+    assert checkpoint(saved, examples(2)).load(classifier()) == Progress()
+
+
 def test_what_does_not_fit_starts_nothing(saved: Path) -> None:
     path = saved / "checkpoint.npz"
     state = dict(np.load(path))

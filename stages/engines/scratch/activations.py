@@ -3,6 +3,7 @@
 By the chain rule ∂L/∂x = f′(x) ∂L/∂y for y = f(x); most f′ are cheapest from y.
 """
 
+import itertools
 import math
 
 import numpy as np
@@ -79,11 +80,15 @@ class GELU(Module):
         return grad_output * (self._cdf + self._x * density)
 
 
+def _erf_ratio(square: float) -> float:
+    """erf(x) / x for x² = ``square`` (Abramowitz & Stegun 7.1.6); releases of the C library differ in their own erf."""
+    terms = itertools.accumulate(range(1, 200), lambda term, n: term * 2 * square / (2 * n + 1), initial=1.0)
+    return 2 / math.sqrt(math.pi) * math.exp(-square) * math.fsum(terms)
+
+
 # NumPy has no erf. erf(x) / x is a smooth function of x², so a polynomial in x² approximates it.
 _ERF_END = 6.0  # from here on, erf is 1 to the last digit
-_ERF_RATIO = Chebyshev.interpolate(
-    np.vectorize(lambda square: math.erf(math.sqrt(square)) / math.sqrt(square)), 40, domain=[0, _ERF_END**2]
-)
+_ERF_RATIO = Chebyshev.interpolate(np.vectorize(_erf_ratio), 40, domain=[0, _ERF_END**2])
 
 
 def erf(x: Array) -> Array:
