@@ -1,24 +1,30 @@
-# make           install what is needed, run the pipeline, show the metrics
-# make plots     build the page of all charts and figures, which needs no network; REVISIONS="HEAD~1" compares
-# make quick     run everything with one epoch each, beside the workspace, and show what comes of it
-# make gate      fail when accuracy is below the 95 % interval of the last commit's
-# make test      install what is needed, run the tests that a change needs, at most 4 minutes
-# make test-all  run all tests, at most 15 minutes
-# make check     format, lint and type checks
-# make fuzz      give every parser 100,000 damaged files, 2 minutes
-# make mutation  break every line of the backward passes in turn and see the tests go red, about 10 minutes
-# make bench     time training in both engines, and in what else people use; writes benchmark.json
-# make seeds     train with seeds 1, 2 and 3 and write metrics/seeds.json
-# make recipes   train the README's recipes with 3 seeds each and write metrics/recipes.json, about an hour
+# make              install what is needed, run the pipeline, show the metrics, compare with the committed results
+# make reproduce    run the committed pipeline again in a clone, and compare every output with the committed one
+# make plots        build the page of all charts and figures, which needs no network; REVISIONS="HEAD~1" compares
+# make quick        run everything with one epoch each, beside the workspace, and show what comes of it
+# make gate         fail when accuracy is below the 95 % interval of the last commit's
+# make test         install what is needed, run the tests that a change needs, at most 4 minutes
+# make test-all     run all tests but those of portability, at most 15 minutes
+# make portability  compare results with those of other processors, which QEMU emulates, about 7 minutes
+# make check        format, lint and type checks
+# make fuzz         give every parser 100,000 damaged files, 2 minutes
+# make mutation     break every line of the backward passes in turn and see the tests go red, about 10 minutes
+# make bench        time training in both engines, and in what else people use; writes benchmark.json
+# make seeds        train with seeds 1, 2 and 3 and write metrics/seeds.json
+# make recipes      train the README's recipes with 3 seeds each and write metrics/recipes.json, about an hour
 
 PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: all plots quick gate test test-all check fuzz mutation bench seeds recipes
+.PHONY: all reproduce plots quick gate test test-all portability check fuzz mutation bench seeds recipes
 all: .venv/installed
 	python -m stages.pipeline.params
 	dvc repro
 	dvc metrics show metrics/summary.json
+	@python -m stages.tools.results
+
+reproduce: .venv/installed
+	@python -m stages.tools.reproduce
 
 plots: .venv/installed
 	@python -m stages.tools.report $(REVISIONS)
@@ -35,10 +41,13 @@ gate: .venv/installed
 	@python -m stages.tools.gate
 
 test: .venv/installed
-	python -m pytest -n 2 --dist loadfile -m "not slow"
+	python -m pytest -n 2 --dist loadfile -m "not slow and not emulated"
 
 test-all: .venv/installed
-	python -m pytest -n 2 --dist loadfile
+	python -m pytest -n 2 --dist loadfile -m "not emulated"
+
+portability: .venv/installed
+	python -m pytest -n 2 -m emulated
 
 check: .venv/installed
 	ruff format --check .

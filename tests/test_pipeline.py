@@ -217,14 +217,6 @@ def test_code_and_parameters_make_stale_what_depends_on_them_and_nothing_else(pr
 
 
 @pytest.mark.slow
-def test_running_everything_again_gives_the_same_bytes(project: Project) -> None:
-    before = project.outputs()
-    assert sorted(stages_run(project.dvc("repro", "--force"))) == sorted(ALL_STAGES)
-    assert project.outputs() == before
-    assert len(before) > 20
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "rerun"),
     [

@@ -1,0 +1,74 @@
+"""Whether the results are the committed ones: ``python -m stages.tools.results``, the last line of ``make``."""
+
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from stages.pipeline.errors import PipelineError
+
+CAUSES = ("params.yaml", "dvc.yaml", "stages", "constraints.txt")
+
+
+def main() -> None:
+    """Print one line: the results are identical to the committed ones, or which differ."""
+    differing = [path for path, is_identical in compare_outputs(Path()).items() if not is_identical]
+    if not differing:
+        print("results identical to the committed ones")
+        return
+    causes = [path for path in changed_files(Path()) if _lies_in(path, CAUSES)]
+    hint = f"changed since: {', '.join(causes)}" if causes else "by how much: make reproduce"
+    print(f"results differ from the committed ones: {', '.join(differing)}; {hint}")
+
+
+def compare_outputs(folder: Path) -> dict[str, bool]:
+    """Whether each output of the pipeline in a checkout is its HEAD's: by dvc.lock, and by git if it is in git.
+
+    Raises PipelineError where HEAD holds no results.
+    """
+    committed = committed_outputs(folder)
+    made = read_outputs((folder / "dvc.lock").read_text(encoding="utf-8"))
+    changed = changed_files(folder)
+    return {
+        path: committed.get(path) == made.get(path) and not any(_lies_in(file, [path]) for file in changed)
+        for path in sorted(committed | made)
+    }
+
+
+def committed_outputs(folder: Path) -> dict[str, str]:
+    """Each output of HEAD with its hash. Raises PipelineError where there is none."""
+    if not git(folder, "ls-tree", "--name-only", "HEAD", "dvc.lock"):
+        raise PipelineError("no committed results to compare with: HEAD has no dvc.lock")
+    return read_outputs(git(folder, "show", "HEAD:dvc.lock"))
+
+
+def read_outputs(lock: str) -> dict[str, str]:
+    """Each output in dvc.lock with its hash."""
+    stages: dict[str, Any] = YAML(typ="safe", pure=True).load(lock)["stages"]
+    return {output["path"]: output["md5"] for stage in stages.values() for output in stage.get("outs", [])}
+
+
+def changed_files(folder: Path) -> list[str]:
+    """The tracked files that differ from HEAD's."""
+    return git(folder, "diff", "--name-only", "HEAD").splitlines()
+
+
+def git(folder: Path, *arguments: str) -> str:
+    """What git prints. Raises PipelineError with its own message."""
+    done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True)
+    if done.returncode:
+        raise PipelineError(done.stderr.strip())
+    return done.stdout
+
+
+def _lies_in(file: str, paths: Sequence[str]) -> bool:
+    return any(file == path or file.startswith(f"{path}/") for path in paths)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (PipelineError, OSError) as error:
+        print(error)  # and no exit status: the results are there, only the comparison is not
