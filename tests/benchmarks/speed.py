@@ -1,7 +1,8 @@
 """Time training steps of both engines and of what else people use: ``make bench``.
 
 Each measurement is a process of its own, because the engines' thread pools disturb each other in one; the processes
-take turns, so that a change of the machine's speed meets all.
+take turns, so that a change of the machine's speed meets all. Kernels are the machine's own (``arithmetic: native``),
+except where portable ones are named.
 """
 
 import json
@@ -12,6 +13,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+from stages.pipeline import arithmetic
 from tests.benchmarks.accuracy import seconds_to_accuracies
 from tests.benchmarks.contenders import BATCH, CONTENDERS, Task
 from tests.benchmarks.profile import print_profile
@@ -30,11 +32,24 @@ GOALS = {  # how many times as fast as the others NumPy should be on two threads
     "784-512-256-10": (1.0, 1.4, 2.0),
     "conv [16, 32], hidden [128]": (1.0, 1.2),
 }
-HEADINGS = ("network", "threads", "", "ms/step", "min", "images/s", "x torch", "x tutorial", "x scikit-learn", "MiB")
+PORTABLE = {f"{engine}, portable": engine for engine in ("scratch", "torch")} if arithmetic.can_pin() else {}
+HEADINGS = (
+    "network",
+    "threads",
+    "",
+    "ms/step",
+    "min",
+    "images/s",
+    "x torch",
+    "x tutorial",
+    "x scikit-learn",
+    "time / native",
+    "MiB",
+)
 
 
 class Row(NamedTuple):
-    """One contender with one network. The ratios say how many times as fast it is as the others."""
+    """One contender with one network. It is ``times_...`` as fast as the others."""
 
     network: str
     threads: int
@@ -45,6 +60,7 @@ class Row(NamedTuple):
     times_torch: float
     times_tutorial: float
     times_scikit_learn: float | None  # which has no convolution
+    portable_to_native: float | None  # the time's ratio, for the two engines with portable arithmetic
     mebibytes: int
 
 
@@ -77,7 +93,7 @@ def misses_goal(row: Row) -> bool:
 
 def compare(network: str, task: Task) -> list[Row]:
     """Medians over the alternations; a ratio is the median of those of each round, in which machines are alike."""
-    contenders = [name for name in CONTENDERS if name != "scikit-learn" or not task.channels]
+    contenders = [name for name in CONTENDERS if name != "scikit-learn" or not task.channels] + list(PORTABLE)
     times: dict[str, list[float]] = {name: [] for name in contenders}
     memory: dict[str, float] = {}
     for _ in range(ALTERNATIONS):
@@ -96,6 +112,7 @@ def compare(network: str, task: Task) -> list[Row]:
             times_as_fast(taken, times["torch"]),
             times_as_fast(taken, times["tutorial"]),
             times_as_fast(taken, times["scikit-learn"]) if "scikit-learn" in times else None,
+            times_as_fast(times[PORTABLE[name]], taken) if name in PORTABLE else None,
             round(memory[name]),
         )
         for name, taken in times.items()
@@ -109,14 +126,17 @@ def times_as_fast(taken: list[float], others: list[float]) -> float:
 
 def measure(name: str, task: Task) -> dict[str, float]:
     """One contender, in a process of its own."""
-    command = [sys.executable, "-m", "tests.benchmarks.contenders", name, json.dumps(task)]
-    output = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+    environment = {variable: value for variable, value in os.environ.items() if variable not in arithmetic.KERNELS}
+    if name in PORTABLE:
+        arithmetic.pin(environment)
+    command = [sys.executable, "-m", "tests.benchmarks.contenders", PORTABLE.get(name, name), json.dumps(task)]
+    output = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
     result: dict[str, float] = json.loads(output.splitlines()[-1])
     return result
 
 
 def _format_row(cells: tuple[object, ...]) -> str:
-    widths = (27, 7, 12, 8, 8, 9, 9, 11, 15, 6)
+    widths = (27, 7, 17, 8, 8, 9, 9, 11, 15, 14, 6)
     texts = ["" if cell is None else f"{cell:.2f}" if isinstance(cell, float) else str(cell) for cell in cells]
     return "  ".join(
         text.ljust(width) if place in (0, 2) else text.rjust(width)
