@@ -56,13 +56,14 @@ def fetch(config: FetchConfig, seed: int, folder: Path, spec: DatasetSpec) -> No
 
 
 def _already_fetched(config: FetchConfig, folder: Path, spec: DatasetSpec) -> bool:
-    """Whether ``folder`` holds the dataset and nothing else, by its known digests."""
-    if config.sources[0] == "synthetic" or not spec.sha256:
+    """Whether ``folder`` holds the dataset and nothing else: by its known digests, or else by those of its record."""
+    if config.sources[0] == "synthetic" or not (spec.sha256 or "torchvision" in config.sources):
         return False
     try:
         record = json.loads((folder / _RECORD).read_bytes())
         digests = {path.name: sha256(path.read_bytes()) for path in folder.iterdir() if path.name != _RECORD}
-        return bool(digests == spec.sha256 and record == _record(config.dataset, digests))
+        is_intact = digests == spec.sha256 if spec.sha256 else digests.keys() == spec.sizes.keys()
+        return is_intact and bool(record == _record(config.dataset, digests))
     except (OSError, ValueError):
         return False
 

@@ -27,7 +27,6 @@ SMALL = {
     "scratch.network.hidden_sizes": "[16]",
     "training.epochs": "1",
     "training.batch_size": "16",
-    "torch.device": "cpu",
 }
 TIMEOUT = 400  # seconds for what takes a few: a bound against hanging, on a machine however busy
 GIT = ["git", "-c", "user.name=Test", "-c", "user.email=test@example.com", "-c", "commit.gpgsign=false"]

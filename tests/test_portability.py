@@ -1,6 +1,6 @@
 """The same bytes on other processors, which QEMU emulates: ``make portability``.
 
-Two trainings with every option: one dense on two threads, one convolutional on one and with the other stages but
+Two trainings with most options: one dense on two threads, one convolutional on one and with the other stages but
 parity, whose steps would take minutes. The reference is made by the real DVC on this processor.
 """
 
@@ -101,7 +101,7 @@ def test_another_processor_makes_the_same_bytes(
 def test_a_processor_without_avx2_says_that_results_may_differ_and_they_do(
     references: dict[str, Project], tmp_path: Path
 ) -> None:
-    """So other kernels show in the bytes, and the tests above would fail without the pins."""
+    """So other kernels do show in the bytes that the tests above compare."""
     project = without_results(references["dense"], tmp_path / "project")
     output = emulate("Nehalem", "-m", "stages.train", "scratch", folder=project.folder)
     assert "note: this processor is not an x86-64 with AVX2 and FMA under Linux: results may differ" in output

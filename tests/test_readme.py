@@ -62,6 +62,12 @@ def test_the_comparison_in_words_is_that_of_the_committed_metrics() -> None:
     assert " ".join(sentence.split()) in " ".join(README.split()), f"README.md lacks: {sentence}"
 
 
+def test_the_difference_over_seeds_is_that_of_the_committed_metrics() -> None:
+    seeds = metrics("seeds")
+    difference = seeds["torch"]["mean"] - seeds["scratch"]["mean"]
+    assert f"over three seeds the networks are {difference:.2%} apart" in " ".join(README.split())
+
+
 def test_the_runs_with_several_seeds_belong_to_the_committed_run() -> None:
     seeds = metrics("seeds")
     assert seeds["seeds"] == [1, 2, 3]

@@ -22,6 +22,7 @@ LARGE = {
     "preprocess.validation_size": "500",
     "network.hidden_sizes": "[512, 256]",
     "network.channels": "[8]",
+    "scratch.network.channels": "[]",  # BLAS takes the threads of a dense network
     "scratch.network.hidden_sizes": "[128, 64]",
     "torch.threads": "2",
     "scratch.threads": "2",

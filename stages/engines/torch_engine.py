@@ -90,7 +90,9 @@ class RMSprop(torch.optim.RMSprop):
         for group in self.param_groups:
             alpha, decay = group["alpha"], group["weight_decay"]
             for parameter in (each for each in group["params"] if each.grad is not None):
-                square_avg = self.state[parameter].setdefault("square_avg", torch.zeros_like(parameter))
+                if not self.state[parameter]:
+                    self.state[parameter]["square_avg"] = torch.zeros_like(parameter)
+                square_avg = self.state[parameter]["square_avg"]
                 grad = parameter.grad.add(parameter, alpha=decay)
                 square_avg.mul_(alpha).addcmul_(grad, grad, value=1 - alpha)
                 root = square_avg.rsqrt().reciprocal_()

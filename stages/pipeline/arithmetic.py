@@ -28,7 +28,7 @@ KERNELS: dict[str, str | None] = {
     # NumPy's own loops, up to AVX2 and FMA (X86_V3): https://numpy.org/doc/stable/reference/simd/build-options.html
     "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR",
     "NPY_ENABLE_CPU_FEATURES": None,  # NumPy refuses to load with both
-    # PyTorch's matrix products. MKL offers one branch for Intel's and other processors, on which it ignores the rest:
+    # PyTorch's matrix products. MKL has one branch for all processors; on AMD's it ignores every other value:
     # "Obtaining Numerically Reproducible Results" in Intel's developer guide.
     "MKL_CBWR": "COMPATIBLE",
     "MKL_ENABLE_INSTRUCTIONS": None,
@@ -38,11 +38,13 @@ KERNELS: dict[str, str | None] = {
     # PyTorch's own loops: https://github.com/pytorch/pytorch/pull/9579
     "ATEN_CPU_CAPABILITY": "avx2",
 }
+_FMA = (0, 2, 12)  # glibc's index of CPUID leaf 1, register ecx, bit
+_AVX2 = (1, 1, 5)  # its index of leaf 7, register ebx, bit
 DIFFERS = "results may differ in the last digits"
 
 
 def pin(environment: MutableMapping[str, str]) -> None:
-    """Make the environment one in which a process computes portably, if this processor can."""
+    """Set the variables of the portable kernels, if this processor has them."""
     if can_pin():
         _set(environment, KERNELS)
 
@@ -61,25 +63,18 @@ def prepare(params: Path = Path("params.yaml")) -> None:
 
 
 def warning(arithmetic: str) -> str:
-    """Why this process does not give the bytes that params.yaml promises, as one line; empty where it does."""
+    """Why this process will not give the bytes that params.yaml promises, on the CPU: a line, or nothing."""
     if arithmetic == "portable" and not can_pin():
         return f"this processor is not an x86-64 with AVX2 and FMA under Linux: {DIFFERS}"
     promised = THREADS_AND_PRECISION | (KERNELS if arithmetic == "portable" else {})
-    if current(promised) != promised:
+    if environment_values(promised) != promised:
         return f"kernels and threads are only set by `python -m stages.NAME`: {DIFFERS}"
     return ""
 
 
-def current(names: Iterable[str]) -> dict[str, str | None]:
+def environment_values(names: Iterable[str]) -> dict[str, str | None]:
     """What this process's environment holds."""
     return {name: os.environ.get(name) for name in names}
-
-
-def _set(environment: MutableMapping[str, str], values: Mapping[str, str | None]) -> None:
-    for name, value in values.items():
-        environment.pop(name, None)
-        if value is not None:
-            environment[name] = value
 
 
 def can_pin() -> bool:
@@ -93,8 +88,11 @@ def can_pin() -> bool:
         return {"avx2", "fma"} <= set(flags.split())
 
 
-_FMA = (0, 2, 12)  # CPUID leaf 1, register ecx
-_AVX2 = (1, 1, 5)  # CPUID leaf 7, register ebx
+def _set(environment: MutableMapping[str, str], values: Mapping[str, str | None]) -> None:
+    for name, value in values.items():
+        environment.pop(name, None)
+        if value is not None:
+            environment[name] = value
 
 
 class _Leaf(ctypes.Structure):

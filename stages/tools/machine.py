@@ -41,7 +41,7 @@ def kernels() -> dict[str, str]:
     blas = [library["architecture"] for library in threadpool_info() if library["internal_api"] == "openblas"]
     return {
         "NumPy": (extensions.get("found") or extensions["baseline"])[-1],
-        "OpenBLAS": " and ".join(blas) or "none",
+        "OpenBLAS": " and ".join(sorted(set(blas))) or "none",
         "ATen": torch.backends.cpu.get_cpu_capability(),
         "MKL": os.environ.get("MKL_CBWR", "of its own choice"),
         "oneDNN": os.environ.get("ONEDNN_MAX_CPU_ISA", "of its own choice"),

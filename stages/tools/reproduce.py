@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -18,14 +17,14 @@ from stages.pipeline.arithmetic import KERNELS
 from stages.pipeline.errors import PipelineError
 from stages.tools.differences import describe_difference
 from stages.tools.machine import other_versions
-from stages.tools.results import changed_files, committed_outputs, compare_outputs, git
+from stages.tools.results import IDENTICAL, changed_files, committed_outputs, compare_outputs, git
 
 RAW = Path("data/raw")
 
 
 def main() -> None:
     """Clone, run, and print a line for each output, with what its bytes depend on."""
-    committed_outputs(Path())
+    committed_outputs(Path())  # raises where there is nothing to compare with
     with TemporaryDirectory(prefix="reproduce-") as folder:
         clone = Path(folder, "clone")
         commit = clone_head(clone)
@@ -34,7 +33,7 @@ def main() -> None:
         if explanation:
             print(f"{explanation}; results may differ for that reason", flush=True)
         run_pipeline(clone, Path(folder, "dvc"))
-        print(f"\nThe results of {commit}, computed again")
+        print(f"\nThe results of {commit}, computed again", flush=True)
         run(clone, "python", "-m", "stages.tools.machine")
         outputs = compare_outputs(clone)
         for path, is_identical in outputs.items():
@@ -43,7 +42,7 @@ def main() -> None:
     if differing := list(outputs.values()).count(False):
         verdict = f"{differing} of {len(outputs)} outputs differ from the committed ones"
         sys.exit(f"{verdict}; {explanation}" if explanation else verdict)
-    print("results identical to the committed ones")
+    print(IDENTICAL)
 
 
 def clone_head(clone: Path) -> str:
@@ -71,18 +70,22 @@ def run(clone: Path, *command: str, **variables: str) -> int:
     return subprocess.run(command, cwd=clone, env={**environment, "PATH": path, **variables}).returncode
 
 
-def describe_output(clone: Path, path: str) -> Iterator[str]:
+def describe_output(clone: Path, path: str) -> list[str]:
     """By how much an output differs, for each of its files that does."""
-    head, made = DVCFileSystem(".", rev="HEAD"), DVCFileSystem(clone)  # what is in git, or in DVC's cache
+    made = clone / path
+    files = [each for each in made.rglob("*") if each.is_file()] if made.is_dir() else [made]
+    after = {file.relative_to(clone).as_posix(): file.read_bytes() for file in files}
     try:
-        for name in sorted({*head.find(f"/{path}"), *made.find(f"/{path}")}):
-            before, after = (fs.read_bytes(name) if fs.exists(name) else None for fs in (head, made))
-            if before != after:
-                prefix = "" if name == f"/{path}" else f"{name.rpartition('/')[2]} "
-                missing = "new" if before is None else "missing" if after is None else ""
-                yield prefix + (missing or describe_difference(name, before or b"", after or b""))
+        head = DVCFileSystem(".", rev="HEAD")  # what is in git, or in DVC's cache
+        before = {name[1:]: head.read_bytes(name) for name in head.find(f"/{path}")}
     except Exception:  # DVC raises many, some of them no OSError, for what is not in its cache
-        yield "differs; its committed bytes are not in DVC's cache here, so not known by how much"
+        return ["differs; its committed bytes are not in DVC's cache here, so not known by how much"]
+    lines = []
+    for name in sorted(name for name in before | after if before.get(name) != after.get(name)):
+        missing = "new" if name not in before else "missing" if name not in after else ""
+        line = missing or describe_difference(name, before[name], after[name])
+        lines.append(line if name == path else f"{name.removeprefix(path)[1:]} {line}")
+    return lines or ["the committed bytes, for which HEAD's dvc.lock has another hash"]
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """Whether the results are the committed ones: ``python -m stages.tools.results``, the last line of ``make``."""
 
 import subprocess
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,16 +8,17 @@ from ruamel.yaml import YAML
 
 from stages.pipeline.errors import PipelineError
 
-CAUSES = ("params.yaml", "dvc.yaml", "stages", "constraints.txt")
+IDENTICAL = "results identical to the committed ones"
+CAUSES = ("params.yaml", "dvc.yaml", "constraints.txt", "stages/*.py", ":!stages/tools")  # as git takes them
 
 
 def main() -> None:
     """Print one line: the results are identical to the committed ones, or which differ."""
     differing = [path for path, is_identical in compare_outputs(Path()).items() if not is_identical]
     if not differing:
-        print("results identical to the committed ones")
+        print(IDENTICAL)
         return
-    causes = [path for path in changed_files(Path()) if _lies_in(path, CAUSES)]
+    causes = changed_files(Path(), *CAUSES)
     hint = f"changed since: {', '.join(causes)}" if causes else "by how much: make reproduce"
     print(f"results differ from the committed ones: {', '.join(differing)}; {hint}")
 
@@ -32,7 +32,7 @@ def compare_outputs(folder: Path) -> dict[str, bool]:
     made = read_outputs((folder / "dvc.lock").read_text(encoding="utf-8"))
     changed = changed_files(folder)
     return {
-        path: committed.get(path) == made.get(path) and not any(_lies_in(file, [path]) for file in changed)
+        path: committed.get(path) == made.get(path) and not any(_lies_in(file, path) for file in changed)
         for path in sorted(committed | made)
     }
 
@@ -50,9 +50,9 @@ def read_outputs(lock: str) -> dict[str, str]:
     return {output["path"]: output["md5"] for stage in stages.values() for output in stage.get("outs", [])}
 
 
-def changed_files(folder: Path) -> list[str]:
-    """The tracked files that differ from HEAD's."""
-    return git(folder, "diff", "--name-only", "HEAD").splitlines()
+def changed_files(folder: Path, *paths: str) -> list[str]:
+    """The tracked files, of these paths or all, that differ from HEAD's."""
+    return git(folder, "diff", "--name-only", "HEAD", "--", *paths).splitlines()
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -63,8 +63,8 @@ def git(folder: Path, *arguments: str) -> str:
     return done.stdout
 
 
-def _lies_in(file: str, paths: Sequence[str]) -> bool:
-    return any(file == path or file.startswith(f"{path}/") for path in paths)
+def _lies_in(file: str, output: str) -> bool:
+    return file == output or file.startswith(f"{output}/")
 
 
 if __name__ == "__main__":

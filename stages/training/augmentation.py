@@ -49,6 +49,7 @@ class Augmentation:
         coefficients[1, :, 0] = zoom * (np.sin(angle) + shear * np.cos(angle))
         coefficients[1, :, 1] = zoom * (np.cos(angle) - shear * np.sin(angle))
         coefficients[:, :, 2] = center + config.shift * uniform[3:]
+        # In float64, because the tail of float32 draws takes log1pf, in which releases of glibc differ.
         coefficients[:, :, 3:] = config.elastic * generator.standard_normal((2, count, KNOTS * KNOTS))
         return coefficients
 

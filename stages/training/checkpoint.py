@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from stages.pipeline.arithmetic import KERNELS, current
+from stages.pipeline.arithmetic import KERNELS, environment_values
 from stages.pipeline.classifier import Classifier, StateDict
 from stages.pipeline.config import EngineConfig
 from stages.pipeline.errors import PipelineError
-from stages.pipeline.files import write_bytes
+from stages.pipeline.files import npz_bytes, write_bytes
 from stages.pipeline.rng import Generators
 from stages.pipeline.splits import Split
 
@@ -45,7 +45,7 @@ class Checkpoint:
         modules = sorted(module for folder in CODE for module in (STAGES / folder).rglob("*.py"))
         code = [zlib.crc32(module.read_bytes()) for module in modules]
         # Before the first epoch, the generators' states stand for the seed.
-        self._identity = json.dumps([values, current(KERNELS), data, code, self._generator_states()])
+        self._identity = json.dumps([values, environment_values(KERNELS), data, code, self._generator_states()])
 
     def _generator_states(self) -> list[Mapping[str, Any]]:
         return [generator.bit_generator.state for generator in self.generators]
@@ -58,11 +58,8 @@ class Checkpoint:
             "seconds": [progress.seconds, progress.training_seconds],
             "generators": self._generator_states(),
         }
-        buffer = io.BytesIO()
-        arrays: dict[str, Any] = _with_prefix("classifier.", classifier.training_state())
-        arrays |= _with_prefix("best.", progress.best_state) | {"metadata": np.array(json.dumps(metadata))}
-        np.savez(buffer, **arrays)
-        write_bytes(self.path, buffer.getvalue())
+        arrays = _with_prefix("classifier.", classifier.training_state()) | _with_prefix("best.", progress.best_state)
+        write_bytes(self.path, npz_bytes(arrays | {"metadata": np.array(json.dumps(metadata))}))
 
     def load(self, classifier: Classifier) -> Progress:
         """Restore the classifier and the generators; without a file of this training, leave both at the start.
@@ -74,7 +71,7 @@ class Checkpoint:
                 state = dict(file)
             metadata = json.loads(str(state.pop("metadata")))
             if metadata["identity"] != self._identity:
-                raise ValueError("it belongs to another config, other data or other code")
+                raise ValueError("it belongs to another config, other data, other code or other kernels")
         except FileNotFoundError:
             print("no interrupted training to resume: starting with the first epoch", flush=True)
             return Progress()

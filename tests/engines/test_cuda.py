@@ -15,8 +15,8 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA d
 
 
 @pytest.fixture(autouse=True)
-def others_keep_their_algorithms() -> Iterator[None]:
-    """What the engine sets holds for a whole process."""
+def other_tests_may_use_any_algorithm() -> Iterator[None]:
+    """What the engine sets holds for a whole process; the rest of it changes nothing on the CPU."""
     yield
     torch.use_deterministic_algorithms(False)
 

@@ -86,6 +86,7 @@ def test_native_leaves_the_kernels_to_the_environment_and_takes_one_thread_all_t
     assert "isa:Intel SSE4.1\n" in output
 
 
+@needs_pins
 def test_a_stage_that_was_not_started_as_a_module_says_that_nothing_is_pinned() -> None:
     """Under a profiler, for example."""
     command = [sys.executable, "-m", "cProfile", "-m", "stages.pipeline.params"]

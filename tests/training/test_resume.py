@@ -70,7 +70,7 @@ def test_another_config_another_seed_other_code_and_damage_start_anew(project: P
     command = ("python", "-m", "stages.train", "scratch")
     project.set({"training.epochs": "8", "training.resume": "true"})
     checkpoint, code = project.folder / "models/scratch/.checkpoint.npz", project.folder / "stages/training/loop.py"
-    another = "it belongs to another config, other data or other code"
+    another = "it belongs to another config, other data, other code or other kernels"
     for change, message in (
         (lambda: project.set({"optimizer.learning_rate": "0.002"}), another),
         (lambda: project.set({"seed": "2"}), another),
