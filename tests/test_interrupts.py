@@ -45,7 +45,8 @@ def wait(event, arguments):
     name = str(arguments[0])
     reached = {
         "importing": event == "import" and name == "numpy",
-        "reading": event == "open" and name.startswith(("params.yaml", "data/", "models/")),
+        "reading": event == "open" and name.startswith(("params.yaml", "data/", "models/"))
+        and "stages.pipeline.stage" in sys.modules,  # params.yaml is read once before, for its kernels
         "writing": event == "open" and ".partial" in name,
         "installing": event == "os.rename" and ".partial" in name,
     }

@@ -1,5 +1,6 @@
 """`make reproduce` and the last line of `make`, on committed results that hold and on some that do not."""
 
+import hashlib
 import io
 import json
 import re
@@ -59,11 +60,14 @@ def test_results_of_the_committed_code_are_reproduced_in_a_clone(project: Projec
 
 @pytest.mark.slow
 def test_results_that_the_committed_code_does_not_give_are_named_with_their_first_difference(project: Project) -> None:
-    """Forged ones: an accuracy, a prediction and a split, recorded in dvc.lock; and another release of NumPy."""
+    """Forged ones: an accuracy, predictions and a split, recorded in dvc.lock; and another release of NumPy.
+
+    The predictions of torch are not in DVC's cache, as in a clone whose committer pushed nothing.
+    """
     accuracy = project.load_json("metrics/torch.json")["accuracy"]
     metrics = {**project.load_json("metrics/torch.json"), "accuracy": accuracy + 0.125}
     (project.folder / "metrics/torch.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
-    for name in ("data/predictions/scratch.npy", "data/processed/validation_labels.npy"):
+    for name in ("data/predictions/scratch.npy", "data/predictions/torch.npy", "data/processed/validation_labels.npy"):
         array = np.load(io.BytesIO(project.read(name)))
         array.flat[3] += 1
         (project.folder / name).unlink()
@@ -71,15 +75,18 @@ def test_results_that_the_committed_code_does_not_give_are_named_with_their_firs
     constraints = re.sub(r"^numpy==.*$", "numpy==1.0", project.read("constraints.txt").decode(), flags=re.MULTILINE)
     (project.folder / "constraints.txt").write_text(constraints, encoding="utf-8")
     project.dvc("commit", "--force")
+    digest = hashlib.md5(project.read("data/predictions/torch.npy")).hexdigest()
+    (project.folder / ".dvc/cache/files/md5" / digest[:2] / digest[2:]).unlink()
     project.commit("Forged results")
     done = project.run(*REPRODUCE, check=False)
     lines = lines_of(done.stdout)
     different = {name: line for name, line in lines.items() if line != "identical"}
+    assert different.pop("data/predictions/torch.npy").startswith("differs; its committed bytes are not in DVC's cache")
     assert different.keys() == {"metrics/torch.json", "data/predictions/scratch.npy", "data/processed"}
     assert different["metrics/torch.json"].startswith(f"differs first in accuracy: {accuracy} instead of ")
     assert different["data/predictions/scratch.npy"].endswith("; largest difference 1")
     assert different["data/processed"].startswith("validation_labels.npy differs first in array[3]: ")
     cause = f"packages differ from constraints.txt: numpy {np.__version__} instead of 1.0"
     assert done.stdout.startswith(f"{cause}; results may differ for that reason\n")
-    assert done.stdout.endswith(f"3 of {len(lines)} outputs differ from the committed ones; {cause}\n")
+    assert done.stdout.endswith(f"4 of {len(lines)} outputs differ from the committed ones; {cause}\n")
     assert done.returncode == 1
