@@ -73,7 +73,7 @@ def run(clone: Path, *command: str, **variables: str) -> int:
 def describe_output(clone: Path, path: str) -> list[str]:
     """By how much an output differs, for each of its files that does."""
     made = clone / path
-    files = [each for each in made.rglob("*") if each.is_file()] if made.is_dir() else [made]
+    files = [each for each in (made, *made.rglob("*")) if each.is_file()]
     after = {file.relative_to(clone).as_posix(): file.read_bytes() for file in files}
     try:
         head = DVCFileSystem(".", rev="HEAD")  # what is in git, or in DVC's cache
