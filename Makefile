@@ -18,7 +18,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .PHONY: all reproduce plots quick gate test test-all portability check fuzz mutation bench seeds recipes
 all: .venv/installed
-	python -m stages.pipeline.params
+	python -m stages.engines.config
 	dvc repro
 	dvc metrics show metrics/summary.json
 	@python -m stages.tools.results

@@ -9,7 +9,7 @@ from typing import Any
 
 from stages.data import directory, package_index, synthetic, torchvision_mirrors
 from stages.data.raw_files import DatasetSpec, RawFiles, dataset_spec, sha256, verify
-from stages.pipeline.config import FetchConfig, Source
+from stages.pipeline.config import DataConfig, FetchConfig, Source
 from stages.pipeline.errors import PipelineError
 from stages.pipeline.files import write_json
 from stages.pipeline.params import load_config
@@ -27,7 +27,7 @@ _SOURCES = {
 
 def main() -> None:
     """Fill data/raw as params.yaml says, unless it already is."""
-    config = load_config()
+    config = load_config(DataConfig)
     fetch(config.fetch, config.seed, RAW, dataset_spec(config.fetch.dataset))
 
 

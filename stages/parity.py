@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.engines import make
+from stages.engines.config import NetworkConfig, OptimizerConfig, TorchConfig
 from stages.pipeline.classifier import UNSTANDARDIZED
-from stages.pipeline.config import NetworkConfig, OptimizerConfig, TorchConfig
+from stages.pipeline.config import BaseConfig
 from stages.pipeline.files import write_csv, write_json
 from stages.pipeline.params import load_config
 from stages.pipeline.rng import spawn_generators
@@ -30,7 +31,7 @@ ENGINES, DTYPES = ("torch", "scratch"), ("float32", "float64")
 
 def main() -> None:
     """Write plots/parity.csv, the loss of every step, and metrics/parity.json, the largest relative differences."""
-    seed, training = load_config().seed, load_split("train")
+    seed, training = load_config(BaseConfig).seed, load_split("train")
     losses = {f"{engine}_{dtype}": step_losses(engine, dtype, training, seed) for dtype in DTYPES for engine in ENGINES}
     rows = zip(range(1, STEPS + 1), *(column.tolist() for column in losses.values()), strict=True)
     write_csv(Path("plots/parity.csv"), ("step", *losses), rows)

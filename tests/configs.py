@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from stages.pipeline.config import SHARED, EngineConfig, TorchConfig
+from stages.engines.config import SHARED, EngineConfig, TorchConfig
 
 DEFAULT = TorchConfig()
 

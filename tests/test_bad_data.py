@@ -16,8 +16,8 @@ import pytest
 import torch
 
 from stages.data.idx import TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS
+from stages.engines.config import NetworkConfig
 from stages.engines.scratch_engine import ScratchClassifier
-from stages.pipeline.config import NetworkConfig
 from tests.configs import make_config
 from tests.project import Project
 

@@ -123,7 +123,7 @@ def renamed(value: Any) -> Any:
 
 EDITS: dict[str, Callable[[str], str]] = {
     "params.yaml": add_section,
-    "stages/pipeline/config.py": add_field,
+    "stages/engines/config.py": add_field,
     "stages/engines/__init__.py": add_entry,
     "dvc.yaml": add_stages,
 }
@@ -160,5 +160,5 @@ def test_the_engine_is_trained_evaluated_and_drawn(project: Project) -> None:
 
 def test_a_misspelled_key_of_its_section_is_named(project: Project) -> None:
     project.set({"softmax.optimizer.learning_rates": "1"})
-    output = project.run("python", "-m", "stages.pipeline.params", check=False).stdout
+    output = project.run("python", "-m", "stages.engines.config", check=False).stdout
     assert output.startswith("error: softmax.optimizer.learning_rates: unknown key, got 1; the keys here are name, ")

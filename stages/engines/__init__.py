@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from stages.pipeline.errors import PipelineError
 
 if TYPE_CHECKING:  # the NumPy library below this package loads NumPy alone
+    from stages.engines.config import EngineConfig
     from stages.pipeline.classifier import Classifier, Standardization
-    from stages.pipeline.config import EngineConfig
     from stages.pipeline.rng import Generators
 
 ENGINES = {  # and the file of each one's trained model

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.engines.config import NetworkConfig
 from stages.engines.scratch import init
 from stages.pipeline.classifier import CLASSES, IMAGE_SHAPE
-from stages.pipeline.config import NetworkConfig
 
 KERNEL_SIZE, POOL_SIZE = 5, 2
 ACTIVATIONS = {"relu": "ReLU", "leaky_relu": "LeakyReLU", "sigmoid": "Sigmoid", "tanh": "Tanh", "gelu": "GELU"}

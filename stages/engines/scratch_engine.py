@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from stages.engines.config import EngineConfig, NetworkConfig
 from stages.engines.network import build_layers, initial_weights
 from stages.engines.scratch import nn, optim
 from stages.engines.scratch.layers import Array
 from stages.engines.scratch.parallel import Shard, WorkerGroup
 from stages.engines.scratch.sequential import check_state_dict
 from stages.pipeline.classifier import UNSTANDARDIZED, Standardization, StateDict
-from stages.pipeline.config import EngineConfig, NetworkConfig
 from stages.pipeline.files import npz_bytes
 from stages.pipeline.rng import Generators
 

@@ -5,7 +5,7 @@ import os
 import pickle
 import warnings
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any, Self
 
@@ -16,11 +16,13 @@ from torch import nn
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from stages.engines.config import EngineConfig, NetworkConfig, OptimizerConfig, TorchConfig
 from stages.engines.network import build_layers, initial_weights
 from stages.pipeline.classifier import UNSTANDARDIZED, Standardization, StateDict
-from stages.pipeline.config import EngineConfig, NetworkConfig, OptimizerConfig, TorchConfig
 from stages.pipeline.errors import PipelineError
 from stages.pipeline.rng import Generators
+
+TensorList = tuple[torch.Tensor, ...] | list[torch.Tensor]
 
 
 def make(
@@ -99,6 +101,17 @@ class RMSprop(torch.optim.RMSprop):
                 parameter.addcdiv_(grad, root.add_(group["eps"]), value=-group["lr"])
 
 
+def make_ema(decay: float) -> Callable[[TensorList, TensorList, torch.Tensor | int], None]:
+    """PyTorch's exponential moving average with a warm-up: after n updates, the decay is at most (1 + n) / (10 + n)."""
+
+    def update(averages: TensorList, values: TensorList, updates: torch.Tensor | int) -> None:
+        count = int(updates)
+        warmed_up = min(decay, (1 + count) / (10 + count))
+        get_ema_multi_avg_fn(warmed_up)(averages, values, updates)  # type: ignore[no-untyped-call]  # PyTorch leaves it untyped
+
+    return update
+
+
 class TorchClassifier:
     """A network between 28 x 28 pixels and 10 classes, with what trains it.
 
@@ -123,7 +136,7 @@ class TorchClassifier:
             torch.manual_seed(int(generators.dropout.integers(2**63)))  # nn.Dropout takes no generator of its own
         self.ema: AveragedModel | None = None
         if config.optimizer.ema_decay:
-            average = get_ema_multi_avg_fn(config.optimizer.ema_decay)  # type: ignore[no-untyped-call]  # PyTorch leaves it untyped
+            average = make_ema(config.optimizer.ema_decay)
             self.ema = AveragedModel(self.network, multi_avg_fn=average, use_buffers=True)
 
     @cached_property

@@ -1,25 +1,15 @@
-"""What params.yaml may say: a frozen section for each subject, with the range of every key.
+"""What params.yaml may say of the images, and what every stage reads; the engines' part is in stages/engines/config.py.
 
 The defaults are for code that builds a config by itself; in params.yaml every key must be given.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Probability = Annotated[float, Field(ge=0, lt=1)]
-NonNegative = Annotated[float, Field(ge=0, le=1e9)]
-Epochs = Annotated[int, Field(ge=1, le=10_000)]
-Units = Annotated[int, Field(ge=1, le=10_000)]
-Channels = Annotated[int, Field(ge=1, le=1000)]
-Pixels = Annotated[float, Field(ge=0, le=28)]
 ImageCount = Annotated[int, Field(ge=10, le=1_000_000)]
 
 Source = Literal["torchvision", "package_index", "directory", "synthetic"]
-Activation = Literal["relu", "leaky_relu", "sigmoid", "tanh", "gelu"]
-Initialization = Literal["xavier_uniform", "xavier_normal", "he_uniform", "he_normal"]
-OptimizerName = Literal["sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw"]
-ScheduleName = Literal["constant", "step", "cosine", "one_cycle"]
 
 
 class Section(BaseModel):
@@ -51,106 +41,17 @@ class PreprocessConfig(Section):
     validation_size: ImageCount = 5000
 
 
-class NetworkConfig(Section):
-    """The architecture, and how its weights are initialized."""
+class BaseConfig(Section):
+    """What every stage reads of params.yaml; the rest of the file is left to the stages that depend on it."""
 
-    channels: Annotated[list[Channels], Field(max_length=2)] = []
-    hidden_sizes: Annotated[list[Units], Field(max_length=20)] = [128, 64]
-    activation: Activation = "relu"
-    batch_norm: bool = False
-    dropout: Probability = 0.0
-    initialization: Initialization = "he_uniform"
-
-
-class OptimizerConfig(Section):
-    """The optimizer with its learning rate schedule."""
-
-    name: OptimizerName = "sgd"
-    learning_rate: Annotated[float, Field(gt=0, le=1e9)] = 0.01
-    schedule: ScheduleName = "constant"
-    warmup_fraction: Annotated[float, Field(ge=0, le=1)] = 0.2
-    step_size: Epochs = 4
-    gamma: Annotated[float, Field(gt=0, le=1)] = 0.1
-    momentum: Probability = 0.9
-    weight_decay: NonNegative = 0.0
-    max_grad_norm: NonNegative = 0.0
-    ema_decay: Probability = 0.0
-
-
-class TrainingConfig(Section):
-    """The training loop and its loss."""
-
-    epochs: Epochs = 10
-    batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = 64
-    label_smoothing: Probability = 0.0
-    patience: Annotated[int, Field(ge=0, le=10_000)] = 0
-    resume: bool = False
-
-
-class AugmentationConfig(Section):
-    """Random distortions of the training images."""
-
-    enabled: bool = False
-    rotation: Annotated[float, Field(ge=0, le=180)] = 10.0
-    shift: Pixels = 1.5
-    scale: Annotated[float, Field(ge=0, le=0.9)] = 0.1
-    shear: Annotated[float, Field(ge=0, le=80)] = 10.0
-    elastic: Pixels = 1.0
-
-
-class EngineConfig(Section):
-    """All that one engine is trained with: the shared sections, overridden by its own."""
-
-    network: NetworkConfig = NetworkConfig()
-    optimizer: OptimizerConfig = OptimizerConfig()
-    training: TrainingConfig = TrainingConfig()
-    augmentation: AugmentationConfig = AugmentationConfig()
-    threads: Annotated[int, Field(ge=1, le=256)] = 1
-
-    def updated(self, **values: Any) -> "EngineConfig":
-        """Return a validated copy with other values: ``config.updated(threads=2)``. Raises ValidationError."""
-        return type(self).model_validate(merge(self.model_dump(), values))
-
-
-class TorchConfig(EngineConfig):
-    """What only PyTorch offers: a choice of device."""
-
-    device: Literal["auto", "cuda", "mps", "cpu"] = "cpu"
-
-
-class Config(Section):
-    """All of params.yaml. An engine is a section of its own, whose name is also that of its model and metrics."""
+    model_config = ConfigDict(extra="ignore")
 
     seed: Annotated[int, Field(ge=0, lt=2**63)]
     arithmetic: Literal["portable", "native"]
+
+
+class DataConfig(BaseConfig):
+    """What decides on the images."""
+
     fetch: FetchConfig
     preprocess: PreprocessConfig
-    network: NetworkConfig
-    optimizer: OptimizerConfig
-    training: TrainingConfig
-    augmentation: AugmentationConfig
-    torch: TorchConfig
-    scratch: EngineConfig
-
-    def engine(self, name: str) -> EngineConfig:
-        """The config of one engine. Raises AttributeError for an engine without a section."""
-        section: EngineConfig = getattr(self, name)
-        return section
-
-
-SHARED = ("network", "optimizer", "training", "augmentation")
-ENGINES = tuple(
-    name
-    for name, field in Config.model_fields.items()
-    if isinstance(field.annotation, type) and issubclass(field.annotation, EngineConfig)
-)
-
-
-def merge(shared: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
-    """``own`` over ``shared``, key by key within sections."""
-    both = {
-        name: {**shared[name], **own[name]}
-        for name in shared.keys() & own.keys()
-        if isinstance(shared[name], dict) and isinstance(own[name], dict)
-    }
-    return {**shared, **own, **both}

@@ -1,18 +1,19 @@
 """Reads params.yaml: an unknown key, a wrong type or a value out of range stops before any work, with one line."""
 
 import json
+import re
 import reprlib
 import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
 
-from stages.pipeline.config import ENGINES, SHARED, Config, Section, merge
+from stages.pipeline.config import BaseConfig, Section
 from stages.pipeline.errors import PipelineError
 
 _TYPES = {
@@ -34,30 +35,31 @@ _BOUNDS = {
     "min_length": "of a length >=",
     "max_length": "of a length <=",
 }
+# A float of YAML 1.2 that ruamel.yaml takes for text, such as .5e1: https://yaml.org/spec/1.2.2/#1032-tag-resolution
+_FLOAT = re.compile(r"[-+]?\.[0-9]+[eE][0-9]+$")
 _REPR = reprlib.Repr()  # stays short even where aliases make a small file a huge value
 _REPR.maxlevel, _REPR.maxstring, _REPR.maxother = 3, 60, 60
+_Config = TypeVar("_Config", bound=BaseConfig)
 
 
-def load_config(path: Path = Path("params.yaml")) -> Config:
-    """Read and validate params.yaml. Raises PipelineError with one line that names the key and what is allowed."""
-    return validate(_read(path))
+def load_config(config: type[_Config], path: Path = Path("params.yaml")) -> _Config:
+    """Read params.yaml and validate what ``config`` has of it.
+
+    Raises PipelineError with one line that names the key and what is allowed.
+    """
+    return validate(config, _read(path))
 
 
-def validate(content: Mapping[Any, Any]) -> Config:
-    """Return the config of a file's content; each engine's section is completed by the shared ones.
+def validate(model: type[_Config], content: Mapping[Any, Any]) -> _Config:
+    """Return the config of a file's content.
 
     Raises PipelineError with one line that names the key, what is allowed and the value.
     """
-    content = dict(content)
-    shared = {name: content[name] for name in SHARED if name in content}
-    for engine in ENGINES:
-        if isinstance(content.get(engine), dict):
-            content[engine] = merge(shared, content[engine])
     try:
-        config = Config.model_validate(content)
+        config = model.model_validate(content)
     except ValidationError as error:
         errors = sorted(error.errors(), key=lambda each: each["type"] != "extra_forbidden")  # a misspelled key first
-        raise PipelineError(_format_error(errors[0])) from None
+        raise PipelineError(_format_error(model, errors[0])) from None
     for key in _missing(config):
         raise PipelineError(f"{key}: missing; it must be given")
     return config
@@ -66,7 +68,10 @@ def validate(content: Mapping[Any, Any]) -> Config:
 def _read(path: Path) -> dict[Any, Any]:
     """The top level of a YAML 1.2 file, which is what DVC reads and writes: ``1e-5`` is a number."""
     try:
-        content = YAML(typ="safe", pure=True).load(path.read_bytes())
+        yaml = YAML(typ="safe", pure=True)
+        assert yaml.resolver.versioned_resolver  # filled when it is first asked for
+        yaml.resolver.add_version_implicit_resolver((1, 2), "tag:yaml.org,2002:float", _FLOAT, list("-+."))
+        content = yaml.load(path.read_bytes())
     except OSError as error:
         raise PipelineError(f"{path}: {error.strerror}; run from the project's folder") from None
     except Exception as error:  # ruamel.yaml lets through what dates, numbers, tags and deep nesting raise
@@ -93,12 +98,12 @@ def _missing(section: Section, path: str = "") -> Iterator[str]:
             yield from _missing(value, f"{path}{name}.")
 
 
-def _format_error(error: ErrorDetails) -> str:
+def _format_error(model: type[BaseConfig], error: ErrorDetails) -> str:
     """One error as ``section.key: what is allowed, got value``."""
     key = ".".join(map(_name, error["loc"]))
     kind, context, value = error["type"], error.get("ctx", {}), error["input"]
     if kind == "extra_forbidden":
-        keys = ", ".join(_keys(error["loc"][:-1]))
+        keys = ", ".join(_keys(model, error["loc"][:-1]))
         return f"{key}: unknown key, got {_format_value(value)}; the keys here are {keys}"
     if kind == "missing":
         return f"{key}: missing; it must be given"
@@ -113,9 +118,9 @@ def _format_error(error: ErrorDetails) -> str:
     return f"{key}: must be {allowed}, got {_format_value(value)}"
 
 
-def _keys(location: tuple[int | str, ...]) -> list[str]:
+def _keys(model: type[BaseConfig], location: tuple[int | str, ...]) -> list[str]:
     """The keys that the section at ``location`` of params.yaml has."""
-    section: type[BaseModel] = Config
+    section: type[BaseModel] = model
     for name in location:
         section = section.model_fields[str(name)].annotation  # type: ignore[assignment]  # a Section by construction
     return list(section.model_fields)
@@ -135,9 +140,3 @@ def _format_value(value: object) -> str:
     except ValueError:
         return "a number of more than 4300 digits"
     return text if len(text) <= 60 else text[:57] + "..."
-
-
-if __name__ == "__main__":  # validate params.yaml as a whole, also what no stage depends on
-    from stages.pipeline.stage import run  # which does just that before it runs anything
-
-    run(lambda: None)

@@ -9,6 +9,7 @@ from contextlib import suppress
 
 from stages import PARENT
 from stages.pipeline import arithmetic
+from stages.pipeline.config import BaseConfig
 from stages.pipeline.errors import PipelineError
 from stages.pipeline.params import load_config
 
@@ -25,7 +26,7 @@ def run(main: Callable[[], None]) -> None:
                 signal.signal(number, signal.default_int_handler)
         if "DVC_STAGE" in os.environ:  # by hand, a stage may well outlive its shell
             threading.Thread(target=_exit_without_parent, args=(finished,), daemon=True).start()
-        if warning := arithmetic.warning(load_config().arithmetic):
+        if warning := arithmetic.warning(load_config(BaseConfig).arithmetic):
             print(f"note: {warning}", file=sys.stderr)
         main()
     except (PipelineError, OSError) as error:

@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.engines.config import AugmentationConfig
 from stages.pipeline.classifier import IMAGE_SHAPE, Images
-from stages.pipeline.config import AugmentationConfig
 
 SIDE = IMAGE_SHAPE[0]
 PADDED = SIDE + 3  # one pixel of background before, two after: every sampled point has four neighbors

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from stages.engines.config import EngineConfig
 from stages.pipeline.arithmetic import KERNELS, environment_values
 from stages.pipeline.classifier import Classifier, StateDict
-from stages.pipeline.config import EngineConfig
 from stages.pipeline.errors import PipelineError
 from stages.pipeline.files import npz_bytes, write_bytes
 from stages.pipeline.rng import Generators
@@ -33,19 +33,21 @@ class Progress:
 
 
 class Checkpoint:
-    """A file that holds the progress of one training: this code with this config and kernels on these splits.
+    """A file that holds the progress of one training: this code with this config on this device, kernels and splits.
 
     What another training left there is not loaded, and is overwritten after the first epoch.
     """
 
-    def __init__(self, path: Path, config: EngineConfig, splits: Sequence[Split], generators: Generators) -> None:
+    def __init__(
+        self, path: Path, config: EngineConfig, device: str, splits: Sequence[Split], generators: Generators
+    ) -> None:
         self.path, self.generators = path, generators
-        values = config.model_dump(exclude={"training": {"resume"}})
+        values = config.model_dump()
         data = [zlib.crc32(array.tobytes()) for split in splits for array in split]
         modules = sorted(module for folder in CODE for module in (STAGES / folder).rglob("*.py"))
         code = [zlib.crc32(module.read_bytes()) for module in modules]
         # Before the first epoch, the generators' states stand for the seed.
-        self._identity = json.dumps([values, environment_values(KERNELS), data, code, self._generator_states()])
+        self._identity = json.dumps([values, device, environment_values(KERNELS), data, code, self._generator_states()])
 
     def _generator_states(self) -> list[Mapping[str, Any]]:
         return [generator.bit_generator.state for generator in self.generators]
@@ -64,16 +66,15 @@ class Checkpoint:
     def load(self, classifier: Classifier) -> Progress:
         """Restore the classifier and the generators; without a file of this training, leave both at the start.
 
-        Raises PipelineError when it is this training's and yet does not fit, as on another device.
+        Raises PipelineError when it is this training's and yet does not fit, as of another version of PyTorch.
         """
         try:
             with np.load(io.BytesIO(self.path.read_bytes()), allow_pickle=False) as file:
                 state = dict(file)
             metadata = json.loads(str(state.pop("metadata")))
             if metadata["identity"] != self._identity:
-                raise ValueError("it belongs to another config, other data, other code or other kernels")
+                raise ValueError("it belongs to another config, device or kernels, to other data or code")
         except FileNotFoundError:
-            print("no interrupted training to resume: starting with the first epoch", flush=True)
             return Progress()
         except Exception as error:  # damaged bytes can fail anywhere in the reading
             print(f"{self.path}: cannot be resumed, {error}; starting with the first epoch", flush=True)
@@ -85,7 +86,7 @@ class Checkpoint:
             return Progress(metadata["history"], _without_prefix(state, "best."), *metadata["seconds"])
         except Exception as error:  # half of it may be loaded: no training can start from that
             raise PipelineError(
-                f"{self.path}: does not fit, {error!r}; resume on the device where it was written, or remove it"
+                f"{self.path}: does not fit, {error!r}; remove it to start with the first epoch"
             ) from None
 
     def remove(self) -> None:

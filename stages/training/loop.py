@@ -9,33 +9,25 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
+from stages.engines.config import EngineConfig
 from stages.pipeline.classifier import Classifier, predict_in_batches
-from stages.pipeline.config import EngineConfig
 from stages.pipeline.errors import PipelineError
-from stages.pipeline.files import write_csv
+from stages.pipeline.history import EpochMetrics, best_epoch, write_history
 from stages.pipeline.metrics import accuracy, cross_entropy
 from stages.pipeline.rng import Generators
 from stages.pipeline.splits import Split
 from stages.training.augmentation import Augmentation
 from stages.training.batches import shuffled_batches, steps_per_epoch
-from stages.training.checkpoint import Checkpoint, Progress
+from stages.training.checkpoint import Checkpoint
+from stages.training.messages import divergence, format_epoch, format_start
 from stages.training.schedules import Schedule, make_schedule
 
 
-class EpochMetrics(NamedTuple):
-    """A row of history.csv. Losses and accuracies are those of the weights at the epoch's end."""
+class Outcome(NamedTuple):
+    """Which epoch was kept, and how long training took, resumed parts included."""
 
-    epoch: int
-    learning_rate: float  # of the epoch's last step
-    train_loss: float
-    train_accuracy: float
-    validation_loss: float
-    validation_accuracy: float
-
-
-class Timing(NamedTuple):
-    """How long training took, resumed parts included."""
-
+    kept: EpochMetrics
+    epochs: int
     seconds: float  # the whole loop, evaluation after each epoch included
     throughput: float  # training images per second, evaluation excluded
 
@@ -48,23 +40,25 @@ def train(
     generators: Generators,
     history: Path,
     checkpoint: Checkpoint,
-) -> Timing:
+) -> Outcome:
     """Train for ``config.training.epochs``, or until early stopping; leave the best epoch's weights in the classifier.
 
-    The best epoch has the highest validation accuracy; between equals, the lower validation loss. ``train_loss`` and
-    ``train_accuracy`` are measured in eval mode like those of the validation split, on as many undistorted training
-    images. ``history`` and ``checkpoint`` are rewritten after every epoch. Raises PipelineError when a loss is not
-    finite, or a file cannot be written.
+    An interrupted training continues after its last finished epoch. ``train_loss`` and ``train_accuracy`` are measured
+    in eval mode like those of the validation split, on as many undistorted training images. ``history`` and
+    ``checkpoint`` are rewritten after every epoch. Raises PipelineError when a loss is not finite, or a file cannot be
+    written.
     """
     _check_batch_norm(training, config)
-    progress = checkpoint.load(classifier) if config.training.resume else Progress()
+    progress = checkpoint.load(classifier)
     epochs = [EpochMetrics(int(number), *measured) for number, *measured in progress.history]
-    if epochs:  # the file may be another run's by now
-        write_csv(history, EpochMetrics._fields, epochs)
+    if epochs:
+        print(f"resuming after epoch {len(epochs)}/{config.training.epochs}, from {checkpoint.path}", flush=True)
+        write_history(history, epochs)  # DVC has removed it, or the file is another run's by now
     steps = steps_per_epoch(training, config.training.batch_size)
     schedule = make_schedule(config, steps)
     augment = Augmentation(config.augmentation, float(training.images.min())) if config.augmentation.enabled else None
     sample = _subsample(training, len(validation.labels))
+    print(format_start(len(training.labels), len(validation.labels), len(sample.labels)), flush=True)
     while len(epochs) < config.training.epochs and not _should_stop_early(epochs, config.training.patience):
         started = time.perf_counter()
         batches = shuffled_batches(training, config.training.batch_size, generators.shuffling)
@@ -74,28 +68,24 @@ def train(
         progress.training_seconds += time.perf_counter() - started
         epoch = EpochMetrics(len(epochs) + 1, rate, *_evaluate(classifier, sample), *_evaluate(classifier, validation))
         if not math.isfinite(epoch.validation_loss):
-            raise _divergence(epoch.validation_loss, epoch.epoch, "its end", rate)
+            raise divergence(epoch.validation_loss, epoch.epoch, "its end", rate)
         epochs.append(epoch)
-        write_csv(history, EpochMetrics._fields, epochs)
-        if epoch is _best(epochs):
+        write_history(history, epochs)
+        if epoch is best_epoch(epochs):
             progress.best_state = classifier.state_dict()
         progress.history = [list(epoch) for epoch in epochs]
         progress.seconds += time.perf_counter() - started
         checkpoint.save(classifier, progress)
-        print(_format_epoch(epoch, config.training.epochs), flush=True)
+        print(format_epoch(epoch, config.training.epochs), flush=True)
     if len(epochs) < config.training.epochs:
-        print(f"early stopping: no epoch was better than epoch {_best(epochs).epoch}", flush=True)
+        print(f"early stopping: no epoch was better than epoch {best_epoch(epochs).epoch}", flush=True)
     classifier.load_state_dict(progress.best_state)
-    return Timing(progress.seconds, len(epochs) * len(training.labels) / progress.training_seconds)
-
-
-def _best(epochs: Sequence[EpochMetrics]) -> EpochMetrics:
-    """The best epoch; the earliest of equals."""
-    return max(epochs, key=lambda epoch: (epoch.validation_accuracy, -epoch.validation_loss))
+    throughput = len(epochs) * len(training.labels) / progress.training_seconds
+    return Outcome(best_epoch(epochs), len(epochs), progress.seconds, throughput)
 
 
 def _should_stop_early(epochs: Sequence[EpochMetrics], patience: int) -> bool:
-    return bool(epochs) and 0 < patience <= len(epochs) - _best(epochs).epoch
+    return bool(epochs) and 0 < patience <= len(epochs) - best_epoch(epochs).epoch
 
 
 def _check_batch_norm(training: Split, config: EngineConfig) -> None:
@@ -126,16 +116,9 @@ def _train_epoch(
             with np.errstate(over="ignore", invalid="ignore"):  # reported below, in words
                 loss = classifier.train_batch(batch.images, batch.labels, learning_rate)
             if not math.isfinite(loss):
-                raise _divergence(loss, number, f"step {step + 1} of {steps}", learning_rate)
+                raise divergence(loss, number, f"step {step + 1} of {steps}", learning_rate)
             bar.set_postfix_str(f"loss {loss:.4f}{known}", refresh=False)
     return float(f"{learning_rate:.6g}")
-
-
-def _divergence(loss: float, epoch: int, where: str, learning_rate: float) -> PipelineError:
-    return PipelineError(
-        f"the loss is {loss} in epoch {epoch} at {where}, with learning rate {learning_rate:.3g}: training diverged "
-        "and no model was saved; lower learning_rate, or use the schedule one_cycle, which warms up"
-    )
 
 
 def _evaluate(classifier: Classifier, split: Split) -> tuple[float, float]:
@@ -149,10 +132,3 @@ def _subsample(split: Split, size: int) -> Split:
     """About ``size`` examples of the split, evenly spaced; all of a smaller one."""
     stride = max(len(split.labels) // size, 1)
     return Split(split.images[::stride][:size], split.labels[::stride][:size])
-
-
-def _format_epoch(epoch: EpochMetrics, epochs: int) -> str:
-    return (
-        f"epoch {epoch.epoch}/{epochs}: train loss {epoch.train_loss:.4f} accuracy {epoch.train_accuracy:.2%}, "
-        f"validation loss {epoch.validation_loss:.4f} accuracy {epoch.validation_accuracy:.2%}"
-    )

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 
-from stages.pipeline.config import EngineConfig
+from stages.engines.config import EngineConfig
 
 Schedule = Callable[[int], float]
 

@@ -8,8 +8,8 @@ import time
 import numpy as np
 
 from stages.engines import make
+from stages.engines.config import Config, EngineConfig
 from stages.pipeline.classifier import UNSTANDARDIZED, Classifier, predict_in_batches
-from stages.pipeline.config import EngineConfig
 from stages.pipeline.metrics import accuracy
 from stages.pipeline.params import load_config
 from stages.pipeline.rng import spawn_generators
@@ -42,7 +42,7 @@ def seconds_to_accuracies() -> dict[str, dict[str, float | None]]:
 
 def seconds_to(engine: str, goal: float) -> float | None:
     """Train with the committed optimizer but for the network and its epochs, and stop the clock at the goal."""
-    params = load_config()
+    params = load_config(Config)
     network, epochs = GOALS[goal]
     config = params.torch.updated(network=network, training={"epochs": epochs}, threads=THREADS, device="cpu")
     generators = spawn_generators(params.seed)

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from stages.engines import make
+from stages.engines.config import Config, EngineConfig
 from stages.engines.network import build_layers
 from stages.pipeline.classifier import UNSTANDARDIZED
-from stages.pipeline.config import EngineConfig
 from stages.pipeline.params import load_config
 from stages.pipeline.rng import spawn_generators
 from stages.pipeline.splits import Split
@@ -55,7 +55,7 @@ def random_split(count: int) -> Split:
 
 def config_for(task: Task) -> EngineConfig:
     """The committed optimizer with the task's layers and threads, for one epoch."""
-    return load_config().torch.updated(
+    return load_config(Config).torch.updated(
         network={"channels": task.channels, "hidden_sizes": task.hidden_sizes},
         training={"epochs": 1, "batch_size": BATCH},
         threads=task.threads,
@@ -71,9 +71,10 @@ def engine(name: str, task: Task) -> float:
         history = Path(folder, "history.csv")
         for steps in (20, STEPS):  # the first few pay for what happens once
             split = random_split(steps * BATCH)
-            checkpoint = Checkpoint(Path(folder, "checkpoint.npz"), config, [split], generators)
-            timing = train(classifier, split, random_split(BATCH), config, generators, history, checkpoint)
-    return BATCH / timing.throughput
+            checkpoint = Checkpoint(Path(folder, "checkpoint.npz"), config, "cpu", [split], generators)
+            outcome = train(classifier, split, random_split(BATCH), config, generators, history, checkpoint)
+            checkpoint.remove()
+    return BATCH / outcome.throughput
 
 
 def tutorial(task: Task) -> float:

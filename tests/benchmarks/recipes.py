@@ -67,7 +67,7 @@ def main() -> None:
 
 def minutes(engine: str, outputs: list[str]) -> float | None:
     """The median training time of the runs; None where DVC took every model from its cache."""
-    found = re.findall(rf"^{engine}: trained in ([\d.]+) s", "\n".join(outputs), re.MULTILINE)
+    found = re.findall(rf"^{engine}: .*trained in ([\d.]+) s", "\n".join(outputs), re.MULTILINE)
     return round(statistics.median(map(float, found)) / 60, 2) if found else None
 
 

@@ -15,7 +15,7 @@ import pytest
 from stages.data.idx import TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS, encode
 from stages.data.raw_files import DatasetSpec, RawFiles, sha256
 from stages.fetch import fetch
-from stages.pipeline.config import FetchConfig
+from stages.pipeline.config import DataConfig, FetchConfig
 from stages.pipeline.errors import PipelineError
 from stages.pipeline.params import load_config
 
@@ -94,7 +94,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 def fetch_config(*sources: str, **changes: object) -> FetchConfig:
     """The committed config with these sources and a short timeout."""
-    return load_config().fetch.model_copy(update={"sources": list(sources), "timeout": 2.0, **changes})
+    return load_config(DataConfig).fetch.model_copy(update={"sources": list(sources), "timeout": 2.0, **changes})
 
 
 def wheel(files: RawFiles = FILES) -> bytes:

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import pytest
 import torch
 
+from stages.engines.config import NetworkConfig, TorchConfig
 from stages.engines.torch_engine import TorchClassifier, make
 from stages.pipeline.classifier import UNSTANDARDIZED
-from stages.pipeline.config import NetworkConfig, TorchConfig
 from stages.pipeline.rng import spawn_generators
 from tests.benchmarks.contenders import random_split
 

@@ -20,6 +20,7 @@ import numpy as np
 
 from stages.data import directory, package_index
 from stages.data.idx import TRAIN_IMAGES, TRAIN_LABELS, decode
+from stages.engines.config import Config
 from stages.engines.scratch_engine import ScratchClassifier
 from stages.engines.torch_engine import TorchClassifier
 from stages.pipeline.errors import PipelineError
@@ -128,7 +129,7 @@ def targets(folder: Path) -> dict[str, Target]:
         "parameters": Target(
             6_000,
             ["\n".join(params).encode(), "\n".join(params[:10]).encode()],
-            through("params.yaml", lambda: load_config(folder / "params.yaml")),
+            through("params.yaml", lambda: load_config(Config, folder / "params.yaml")),
         ),
         "NumPy models": Target(8_000, models[:1], ScratchClassifier.from_bytes, ValueError),
         "PyTorch models": Target(5_000, models[1:], TorchClassifier.from_bytes, ValueError),

@@ -89,7 +89,7 @@ def test_native_leaves_the_kernels_to_the_environment_and_takes_one_thread_all_t
 @needs_pins
 def test_a_stage_that_was_not_started_as_a_module_says_that_nothing_is_pinned() -> None:
     """Under a profiler, for example."""
-    command = [sys.executable, "-m", "cProfile", "-m", "stages.pipeline.params"]
+    command = [sys.executable, "-m", "cProfile", "-m", "stages.engines.config"]
     environment = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.stderr.startswith("note: kernels and threads are only set by `python -m stages.NAME`: ")

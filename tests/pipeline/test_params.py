@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import assume, example, given
+from hypothesis.strategies import from_regex
 from ruamel.yaml import YAML
 
-from stages.pipeline.config import ENGINES, SHARED
+from stages.engines.config import ENGINES, SHARED, Config
 from stages.pipeline.errors import PipelineError
 from stages.pipeline.params import load_config, validate
 from tests.imports import ROOT
@@ -40,12 +42,12 @@ def error(path: Path | None, content: str | bytes | dict[str, Any]) -> str:
     """The one line with which a file or its parsed content is refused."""
     if isinstance(content, dict):
         with pytest.raises(PipelineError) as caught:
-            validate(content)
+            validate(Config, content)
     else:
         assert path
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
         with pytest.raises(PipelineError) as caught:
-            load_config(path)
+            load_config(Config, path)
     message = str(caught.value)
     assert message.isprintable()  # one line, then
     assert len(message) < 500
@@ -77,7 +79,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_the_committed_file_is_valid_and_at_most_60_lines() -> None:
-    config = load_config(ROOT / "params.yaml")
+    config = load_config(Config, ROOT / "params.yaml")
     assert config.torch.network.hidden_sizes == [512, 256]
     assert config.scratch.network.hidden_sizes == [128, 64]
     assert len(TEXT.splitlines()) <= 60
@@ -99,10 +101,10 @@ def test_an_engine_overrides_any_shared_key_for_itself_alone(key: Key) -> None:
     other = next(each for each in ENGINES if each != engine)
     content = copy.deepcopy(COMMITTED)
     content["scratch"].pop("network")
-    before = validate(content)
+    before = validate(Config, content)
     old = COMMITTED[section][name]
     section_of(content, key)[name] = another(old, name)
-    config = validate(content)
+    config = validate(Config, content)
     assert getattr(getattr(config.engine(engine), section), name) == another(old, name) != old
     assert config.engine(other) == before.engine(other)
 
@@ -116,16 +118,23 @@ def test_a_misspelled_override_is_named_with_its_engine() -> None:
 def test_a_shared_key_changes_every_engine_that_does_not_override_it() -> None:
     content = copy.deepcopy(COMMITTED)
     content["network"] |= {"batch_norm": True, "hidden_sizes": [7]}
-    config = validate(content)
+    config = validate(Config, content)
     assert config.torch.network.batch_norm
     assert config.scratch.network.batch_norm
     assert (config.torch.network.hidden_sizes, config.scratch.network.hidden_sizes) == ([7], [128, 64])
 
 
-@pytest.mark.parametrize("text", ["1e-5", "0.00001", "1.0e-05", "1E-5", "+1e-5", "1e-05"])
-def test_every_float_of_yaml_1_2_is_a_number(path: Path, text: str) -> None:
-    path.write_text(TEXT.replace("weight_decay: 0.1", f"weight_decay: {text}"), encoding="utf-8")
-    assert load_config(path).torch.optimizer.weight_decay == 1e-5
+FLOAT = r"[+]?([.][0-9]{1,5}|[0-9]{1,5}([.][0-9]{0,5})?)([eE][-+]?[0-9])?"  # of the specification, section 10.3.2
+
+
+@example(text="1e-5")
+@example(text="+.5E1")
+@given(text=from_regex(FLOAT, fullmatch=True))
+def test_every_float_of_yaml_1_2_is_a_number(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+    path = tmp_path_factory.getbasetemp() / "float.yaml"
+    path.write_text(TEXT.replace("max_grad_norm: 0.0", f"max_grad_norm: {text}"), encoding="utf-8")
+    assume(float(text) <= 1e9)
+    assert load_config(Config, path).torch.optimizer.max_grad_norm == float(text)
 
 
 @pytest.mark.parametrize("key", FIELDS, ids=".".join)
@@ -221,23 +230,39 @@ def test_a_file_that_is_no_config_is_one_line(path: Path, content: bytes) -> Non
 
 def test_a_file_that_cannot_be_read_is_one_line(path: Path) -> None:
     with pytest.raises(PipelineError, match="No such file or directory; run from the project's folder"):
-        load_config(path)
+        load_config(Config, path)
     with pytest.raises(PipelineError, match="Is a directory"):
-        load_config(path.parent)
+        load_config(Config, path.parent)
 
 
-@pytest.mark.parametrize("stage", ["fetch", "train scratch"])
-def test_the_stage_ends_with_that_line_and_touches_nothing(path: Path, stage: str) -> None:
-    """Also where the mistake is in a section that is not the stage's."""
-    path.write_text(TEXT.replace("epochs: 10", f"epochs: {10**30}"), encoding="utf-8")
+@pytest.mark.parametrize(
+    ("module", "line", "replacement", "message"),
+    [
+        ("fetch", "timeout: 10.0", "timeout: 0", "fetch.timeout: must be >= 0.01, got 0"),
+        ("train scratch", "epochs: 10", "epochs: 0", "training.epochs: must be >= 1, got 0"),
+        ("compare", "seed: 1", "sede: 1", "seed: missing; it must be given"),
+        (
+            "engines.config",
+            "torch:",
+            "toch:",
+            "toch: unknown key, got {'device': 'cpu', ",
+        ),
+    ],
+)
+def test_a_stage_ends_with_that_line_and_touches_nothing(
+    path: Path, module: str, line: str, replacement: str, message: str
+) -> None:
+    """And `make`, which validates the whole file before any stage."""
+    assert line in TEXT
+    path.write_text(TEXT.replace(line, replacement, 1), encoding="utf-8")
     done = subprocess.run(
-        [sys.executable, "-m", *f"stages.{stage}".split()],
+        [sys.executable, "-m", *f"stages.{module}".split()],
         cwd=path.parent,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
     )
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("error: training.epochs: must be <= 10000, got 1")
+    assert done.stderr.startswith(f"error: {message}")
     assert len(done.stderr.splitlines()) == 1
     assert [each.name for each in path.parent.iterdir()] == ["params.yaml"]

@@ -8,7 +8,7 @@ import scipy
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from stages.pipeline.config import AugmentationConfig
+from stages.engines.config import AugmentationConfig
 from stages.training.augmentation import Augmentation
 
 NONE = {"rotation": 0.0, "shift": 0.0, "scale": 0.0, "shear": 0.0, "elastic": 0.0}

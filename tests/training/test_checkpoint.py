@@ -20,7 +20,7 @@ def examples(seed: int) -> Split:
 
 def checkpoint(folder: Path, validation: Split, seed: int = 1, **options: Any) -> Checkpoint:
     config = make_config(**options)
-    return Checkpoint(folder / "checkpoint.npz", config, [examples(1), validation], spawn_generators(seed))
+    return Checkpoint(folder / "checkpoint.npz", config, "cpu", [examples(1), validation], spawn_generators(seed))
 
 
 def classifier() -> ScratchClassifier:

@@ -10,13 +10,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from stages.engines.config import EngineConfig
 from stages.pipeline.classifier import UNSTANDARDIZED, Images, Labels, Probabilities
-from stages.pipeline.config import EngineConfig
 from stages.pipeline.errors import PipelineError
 from stages.pipeline.rng import spawn_generators
 from stages.pipeline.splits import Split
 from stages.training.checkpoint import Checkpoint
 from stages.training.loop import train
+from stages.training.messages import chance_warning
 from stages.training.schedules import make_schedule
 from tests.configs import make_config
 
@@ -78,10 +79,17 @@ def config(**options: Any) -> EngineConfig:
     return make_config(**{"batch_size": 8, "schedule": "one_cycle", **options})
 
 
-def run(classifier: Recorder, history: Path, seed: int = 0, **options: Any) -> None:
+def start(classifier: Recorder, history: Path, seed: int = 0, **options: Any) -> Checkpoint:
+    """Train, as if interrupted before the model is written: the checkpoint stays."""
     training, generators = numbered_images(20), spawn_generators(seed)
-    checkpoint = Checkpoint(history.with_name("checkpoint.npz"), config(**options), [training], generators)
+    checkpoint = Checkpoint(history.with_name("checkpoint.npz"), config(**options), "cpu", [training], generators)
     train(classifier, training, numbered_images(10), config(**options), generators, history, checkpoint)
+    return checkpoint
+
+
+def run(classifier: Recorder, history: Path, seed: int = 0, **options: Any) -> None:
+    """Train to the end."""
+    start(classifier, history, seed, **options).remove()
 
 
 def test_each_epoch_sees_every_image_once_in_a_new_order_at_the_scheduled_rate(tmp_path: Path) -> None:
@@ -110,6 +118,28 @@ def test_the_epoch_that_is_best_on_validation_is_kept(tmp_path: Path) -> None:
     history = pd.read_csv(tmp_path / "history.csv")
     assert history["validation_accuracy"].tolist() == [0.3, 0.9, 0.7, 0.9]
     assert history["epoch"].tolist() == [1, 2, 3, 4]
+
+
+def test_training_says_what_it_measures_and_where_it_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start(Recorder([3, 9, 8]), tmp_path / "history.csv", epochs=3).remove()
+    first = "training on 20 images, validating on 10; train loss and accuracy are measured on 10 of these"
+    assert capsys.readouterr().out.splitlines()[0] == first
+    checkpoint = start(Recorder([3, 9]), tmp_path / "history.csv", epochs=2)
+    capsys.readouterr()
+    run(Recorder([3, 9]), tmp_path / "history.csv", epochs=2)
+    assert f"resuming after epoch 2/2, from {checkpoint.path}\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("hits", "warns"), [(500, True), (520, True), (560, False), (900, False)])
+def test_an_accuracy_that_the_most_frequent_class_explains_is_called_chance(hits: int, warns: bool) -> None:
+    labels = np.repeat(np.arange(3), [500, 300, 200])
+    warning = chance_warning(hits / 1000, labels)
+    assert bool(warning) == warns
+    assert (
+        not warns or f"{hits / 1000:.2%}, is no better than always answering the most frequent class, 50.00%" in warning
+    )
 
 
 @pytest.mark.parametrize("loss", [math.nan, math.inf])
@@ -170,10 +200,10 @@ def test_a_batch_of_one_is_fine_without_hidden_layers(tmp_path: Path) -> None:
 
 def test_the_history_is_there_again_when_all_epochs_were_done_before_the_interruption(tmp_path: Path) -> None:
     history = tmp_path / "history.csv"
-    run(Recorder([3, 9]), history, epochs=2)
+    start(Recorder([3, 9]), history, epochs=2)
     done = history.read_bytes()
     history.write_text("another run's", encoding="utf-8")
     resumed = Recorder([3, 9])
-    run(resumed, history, epochs=2, resume=True)
+    run(resumed, history, epochs=2)
     assert not resumed.seen
     assert history.read_bytes() == done

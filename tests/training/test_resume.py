@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from tests.project import Project
+from tests.project import Project, stages_run
 
 pytestmark = pytest.mark.slow
 
@@ -55,22 +55,22 @@ def test_the_same_bytes_with_every_option(project: Project, engine: str, optimiz
     project.run(*command)
     undisturbed = results(project, engine)
     assert len(undisturbed) == 2
-    project.set({"training.resume": "true"})
-    assert "no interrupted training" in interrupt_after(project, 2, *command)
+    assert "epoch 1/6" in interrupt_after(project, 2, *command)
     if engine == "scratch":  # once is enough where a start takes seconds
         assert "epoch 3/6" in interrupt_after(project, 4, *command)
     said = project.run(*command).stdout
+    assert "resuming after epoch " in said
     assert "epoch 5/6" in said
-    assert "epoch 2/6" not in said
+    assert "epoch 2/6:" not in said
     assert results(project, engine) == undisturbed
     assert not list((project.folder / "models" / engine).glob(".check*"))  # nothing is left to resume
 
 
 def test_another_config_another_seed_other_code_and_damage_start_anew(project: Project) -> None:
     command = ("python", "-m", "stages.train", "scratch")
-    project.set({"training.epochs": "8", "training.resume": "true"})
+    project.set({"training.epochs": "8"})
     checkpoint, code = project.folder / "models/scratch/.checkpoint.npz", project.folder / "stages/training/loop.py"
-    another = "it belongs to another config, other data, other code or other kernels"
+    another = "it belongs to another config, device or kernels, to other data or code"
     for change, message in (
         (lambda: project.set({"optimizer.learning_rate": "0.002"}), another),
         (lambda: project.set({"seed": "2"}), another),
@@ -84,11 +84,11 @@ def test_another_config_another_seed_other_code_and_damage_start_anew(project: P
         assert "epoch 1/8" in said
 
 
-def test_dvc_repro_resumes_where_resume_is_set_after_the_interruption(project: Project) -> None:
+def test_dvc_repro_resumes_by_itself_and_then_has_nothing_to_do(project: Project) -> None:
     project.set({"training.epochs": "30"})
     interrupt_after(project, 2, "dvc", "repro", "train_scratch")
-    project.set({"training.resume": "true"})
     said = project.dvc("repro", "train_scratch")
-    assert "epoch 3/30" in said
-    assert "epoch 2/30" not in said
+    assert "resuming after epoch " in said
+    assert "epoch 2/30:" not in said
     assert "models/scratch/model.npz" in project.outputs()
+    assert "train_scratch" not in stages_run(project.dvc("repro", "train_scratch"))

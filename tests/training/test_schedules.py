@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.optim import lr_scheduler
 
-from stages.pipeline.config import EngineConfig
+from stages.engines.config import EngineConfig
 from stages.training.schedules import make_schedule
 from tests.configs import make_config
 
