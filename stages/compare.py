@@ -7,17 +7,21 @@ from pathlib import Path
 
 from stages.evaluation.results import comparison_metrics, rounded, summary
 from stages.pipeline.files import write_json
+from stages.pipeline.history import best_epoch, load_history
 from stages.pipeline.splits import load_labels, load_predictions
 from stages.pipeline.stage import run
+
+ENGINES = ("torch", "scratch")
 
 
 def main() -> None:
     """Write metrics/comparison.json and metrics/summary.json from both engines' predictions of the same images."""
     labels = load_labels("test")
-    torch, scratch = (load_predictions(engine, len(labels)) for engine in ("torch", "scratch"))
-    metrics = comparison_metrics(torch.argmax(axis=1), scratch.argmax(axis=1), labels)
+    predicted = {engine: load_predictions(engine, len(labels)).argmax(axis=1) for engine in ENGINES}
+    metrics = comparison_metrics(predicted["torch"], predicted["scratch"], labels)
+    best = {engine: best_epoch(load_history(engine)) for engine in ENGINES}
     write_json(Path("metrics/comparison.json"), rounded(metrics))
-    write_json(Path("metrics/summary.json"), rounded(summary({"torch": torch, "scratch": scratch}, labels, metrics)))
+    write_json(Path("metrics/summary.json"), rounded(summary(best, predicted, labels)))
     print(
         f"torch - scratch: {metrics['accuracy_difference']:+.2%}, 95 % interval "
         f"{metrics['accuracy_difference_low']:+.2%} to {metrics['accuracy_difference_high']:+.2%}, "
