@@ -1,5 +1,7 @@
 """Raw images to standardized splits: ``python -m stages.preprocess``."""
 
+from decimal import Decimal, localcontext
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +9,7 @@ from numpy.typing import NDArray
 
 from stages.data.idx import Bytes, read_split
 from stages.pipeline.classifier import CLASSES
+from stages.pipeline.config import DataConfig
 from stages.pipeline.errors import PipelineError
 from stages.pipeline.files import write_json, write_npy
 from stages.pipeline.params import load_config
@@ -15,12 +18,14 @@ from stages.pipeline.splits import PROCESSED
 from stages.pipeline.stage import run
 
 RAW = Path("data/raw")
-PIXEL_VALUES = np.arange(256) / 255  # black 0 to white 1
+WHITE = 255
+PIXEL_VALUES = np.arange(WHITE + 1) / WHITE  # black 0 to white 1
+CHUNK = 1000  # images at a time, of which bincount makes 64-bit integers
 
 
 def main() -> None:
     """Split the validation images from the training images, and standardize all three splits."""
-    config = load_config()
+    config = load_config(DataConfig)
     images, labels = read_split(RAW, "train")
     if len(set(labels)) < CLASSES:
         raise PipelineError(f"{RAW}: some class has no training image; fetch another dataset")
@@ -61,10 +66,18 @@ def stratified_split(labels: Bytes, size: int, generator: np.random.Generator) -
 
 
 def pixel_statistics(images: Bytes) -> tuple[float, float]:
-    """Mean and standard deviation of all pixels, from 0 (black) to 1 (white), computed from their histogram."""
-    frequencies = np.bincount(images.ravel(), minlength=256) / images.size
-    mean = float(frequencies @ PIXEL_VALUES)
-    return mean, float(np.sqrt(frequencies @ (PIXEL_VALUES - mean) ** 2))
+    """Mean and standard deviation of all pixels, from 0 (black) to 1 (white).
+
+    Exact sums of integers, rounded once: no order in which a processor adds can change the last digit.
+    """
+    chunks = (images[start : start + CHUNK] for start in range(0, len(images), CHUNK))
+    counts = np.sum([np.bincount(chunk.ravel(), minlength=WHITE + 1) for chunk in chunks], axis=0).tolist()
+    total = sum(count * value for value, count in enumerate(counts))
+    squares = sum(count * value**2 for value, count in enumerate(counts))
+    mean, scale = Fraction(total, images.size * WHITE), images.size * WHITE
+    with localcontext(prec=50):
+        std = Decimal(images.size * squares - total**2).sqrt() / scale
+    return float(mean), float(std)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,8 @@
 """The validation split takes the same fraction of every class, to the image, or says why it cannot."""
 
+import math
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -26,6 +29,12 @@ def test_a_split_that_leaves_nothing_of_a_class_is_refused(size: int) -> None:
         stratified_split(labels, size, np.random.default_rng(0))
 
 
-def test_the_pixel_statistics_equal_numpys() -> None:
-    images = np.random.default_rng(0).integers(0, 256, (50, 28, 28), dtype=np.uint8)
-    assert pixel_statistics(images) == pytest.approx(((images / 255).mean(), (images / 255).std()), rel=1e-12)
+@pytest.mark.parametrize("count", [50, 1000, 2500])
+def test_the_pixel_statistics_are_exact_and_rounded_once(count: int) -> None:
+    images = np.random.default_rng(count).integers(0, 256, (count, 28, 28), dtype=np.uint8)
+    mean, std = pixel_statistics(images)
+    assert (mean, std) == pytest.approx(((images / 255).mean(), (images / 255).std()), rel=1e-12)
+    exact = [Fraction(int((images.astype(np.int64) ** power).sum()), 255**power * images.size) for power in (1, 2)]
+    assert mean == float(exact[0])
+    below, above = (Fraction(std) / 2 + Fraction(math.nextafter(std, end)) / 2 for end in (0, 1))
+    assert below**2 <= exact[1] - exact[0] ** 2 <= above**2  # no other float is closer to the root
