@@ -46,6 +46,15 @@ def test_32_images_can_be_memorized(engine: EngineClass, network: dict[str, Any]
     assert (classifier.predict(images).argmax(axis=1) == labels).all()
 
 
+def test_the_moving_average_of_a_short_training_has_forgotten_its_first_weights(engine: EngineClass) -> None:
+    """150 steps: a decay of 0.999 from the start would give the first weights six sevenths of the average."""
+    images, labels = random_examples(32)
+    classifier: Classifier = engine(make_config(name="adam", hidden_sizes=[64], ema_decay=0.999), spawn_generators(0))
+    for _ in range(150):
+        classifier.train_batch(images, labels, 0.003)
+    assert classifier.predict(images)[np.arange(32), labels].min() > 0.9
+
+
 @pytest.mark.parametrize("network", NETWORKS, ids=NETWORK_NAMES)
 def test_shuffled_labels_stay_at_chance(engine: EngineClass, network: dict[str, Any]) -> None:
     """Nothing but the labels can tell the classes: with the right ones, nearly all new images are recognized."""

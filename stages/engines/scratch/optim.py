@@ -188,7 +188,11 @@ class AdamW(Adam):
 
 
 class ExponentialMovingAverage:
-    """θ̄ ← δ θ̄ + (1 − δ) θ after every step, with θ̄ = θ after the first one (Polyak & Juditsky 1992, with decay δ)."""
+    """θ̄ ← δₙ θ̄ + (1 − δₙ) θ after every step, with θ̄ = θ after the first one (Polyak & Juditsky 1992).
+
+    After n updates, δₙ = min(δ, (1 + n) / (10 + n)): a warm-up of the decay δ, as in TensorFlow, without which a short
+    training's average would remember its first weights.
+    """
 
     def __init__(self, values: Array, average: Array, decay: float) -> None:
         self.values, self.average, self.decay = values, average, decay
@@ -198,7 +202,8 @@ class ExponentialMovingAverage:
         if steps == 1:
             self.average[...] = self.values
         else:
-            self.average += (1 - self.decay) * (self.values - self.average)
+            decay = min(self.decay, steps / (9 + steps))
+            self.average += (1 - decay) * (self.values - self.average)
 
 
 def clip_grad_norm_(gradients: Array, max_norm: float) -> float:

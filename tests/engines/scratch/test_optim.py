@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from stages.engines.scratch import optim
 from stages.engines.scratch.layers import Array
 from stages.engines.scratch.optim import BLOCK, ExponentialMovingAverage, Optimizer, clip_grad_norm_, make_optimizer
+from stages.engines.torch_engine import make_ema
 
 NAMES: dict[str, tuple[str, dict[str, Any]]] = {  # in params.yaml, and in torch.optim
     "sgd": ("SGD", {}),
@@ -93,15 +94,19 @@ def test_the_gradient_norm_is_clipped_as_torch_does(max_norm: float) -> None:
     assert_allclose(gradients, torch.cat([tensor.grad for tensor in tensors if tensor.grad is not None]), rtol=1e-9)
 
 
-def test_the_exponential_moving_average_follows_torch() -> None:
+@pytest.mark.parametrize("decay", [0.1, 0.8, 0.999])
+def test_the_exponential_moving_average_follows_torch_and_tensorflows_warm_up(decay: float) -> None:
     generator = np.random.default_rng(0)
     network = torch.nn.Linear(4, 3, bias=False).double()
-    averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(0.8))  # type: ignore[no-untyped-call]  # PyTorch leaves it untyped
+    averaged = AveragedModel(network, multi_avg_fn=make_ema(decay))
     values, average = np.zeros(12), generator.normal(size=12)
-    ours = ExponentialMovingAverage(values, average, 0.8)
-    for step in range(1, 8):
+    ours = ExponentialMovingAverage(values, average, decay)
+    for updates in range(40):
+        before = average.copy()
         values[...] = generator.normal(size=12)
         network.weight.data[...] = torch.from_numpy(values.reshape(3, 4))
         averaged.update_parameters(network)
-        ours.update(step)
+        ours.update(updates + 1)
         assert_allclose(average.reshape(3, 4), averaged.module.state_dict()["weight"], rtol=1e-9)
+        kept = min(decay, (1 + updates) / (10 + updates)) if updates else 0
+        assert_allclose(average, kept * before + (1 - kept) * values, rtol=1e-9, atol=1e-12)
