@@ -19,6 +19,7 @@ DATASET = Path("data/raw/dataset.json")
 def main() -> None:
     """Predict the test images, and write one engine's predictions, metrics and tables."""
     engine = engine_argument(ENGINES)
+    print(f"{engine}: predicting the test images", flush=True)
     classifier = load(engine)
     test = load_split("test")
     probabilities = predict_in_batches(classifier, test.images)

@@ -20,6 +20,7 @@ IMAGES = Path("plots/images")
 
 def main() -> None:
     """Draw every figure, and leave nothing else in plots/images."""
+    print("drawing the figures", flush=True)
     with style.context(STYLE):
         files = {IMAGES / f"{name}.png": to_png(figure) for name, figure in draw_all().items()}
     for path, content in files.items():

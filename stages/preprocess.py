@@ -25,6 +25,7 @@ CHUNK = 1000  # images at a time, of which bincount makes 64-bit integers
 
 def main() -> None:
     """Split the validation images from the training images, and standardize all three splits."""
+    print("splitting and standardizing the images", flush=True)
     config = load_config(DataConfig)
     images, labels = read_split(RAW, "train")
     if len(set(labels)) < CLASSES:

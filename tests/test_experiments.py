@@ -91,3 +91,14 @@ def test_a_quick_run_takes_new_code_along_and_leaves_the_results_alone(made: Pro
     assert made.status() == state
     compare.write_text(compare.read_text().replace("print(GREETING)", "print(GREETING, 'again')"))
     assert "greetings from a new file again" in made.run("make", "quick").stdout
+
+
+def test_a_small_number_is_one_line_of_params_yaml_from_the_queue_to_the_workspace(project: Project) -> None:
+    project.dvc("exp", "run", "--queue", "--name", "small", "evaluate@scratch", "-S", "optimizer.weight_decay=0.00001")
+    project.dvc("exp", "run", "--run-all")
+    for revision in ("small", None):
+        if not revision:
+            project.dvc("exp", "apply", "small")
+        difference = project.run("git", "diff", "--unified=0", "HEAD", *filter(None, [revision]), "--", "params.yaml")
+        lines = re.findall(r"^[+-](?![+-])\s*(.*?) +#", difference.stdout, re.MULTILINE)
+        assert lines == ["weight_decay: 0.1", "weight_decay: 1e-05"]
