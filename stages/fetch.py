@@ -37,7 +37,7 @@ def fetch(config: FetchConfig, seed: int, folder: Path, spec: DatasetSpec) -> No
     Raises PipelineError that names every source with its reason; ``folder`` is then unchanged.
     """
     if _already_fetched(config, folder, spec):
-        print(f"{folder}: {config.dataset} is already here; delete the folder to fetch it again")
+        print(f"{folder}: {spec.name} is already here; delete the folder to fetch it again")
         return
     reasons = []
     for source in config.sources:
@@ -46,24 +46,24 @@ def fetch(config: FetchConfig, seed: int, folder: Path, spec: DatasetSpec) -> No
         except PipelineError as error:
             reasons.append(f"{source}: {error}")
             continue
-        dataset = "synthetic" if source == "synthetic" else config.dataset
+        dataset = "synthetic" if source == "synthetic" else spec.name
         _replace_folder(folder, files, _record(dataset, {name: sha256(content) for name, content in files.items()}))
         for reason in reasons:
-            print(f"no {config.dataset} from {reason}", file=sys.stderr)
+            print(f"no {spec.name} from {reason}", file=sys.stderr)
         print(f"{folder}: {dataset}" if dataset == source else f"{folder}: {dataset} from {source}")
         return
-    raise PipelineError(_no_source(config.dataset, reasons))
+    raise PipelineError(_no_source(spec.name, reasons))
 
 
 def _already_fetched(config: FetchConfig, folder: Path, spec: DatasetSpec) -> bool:
     """Whether ``folder`` holds the dataset and nothing else: by its known digests, or else by those of its record."""
-    if config.sources[0] == "synthetic" or not (spec.sha256 or "torchvision" in config.sources):
+    if config.sources[0] == "synthetic" or not (spec.sha256 or spec.published_sha256):
         return False
     try:
         record = json.loads((folder / _RECORD).read_bytes())
         digests = {path.name: sha256(path.read_bytes()) for path in folder.iterdir() if path.name != _RECORD}
         is_intact = digests == spec.sha256 if spec.sha256 else digests.keys() == spec.sizes.keys()
-        return is_intact and bool(record == _record(config.dataset, digests))
+        return is_intact and bool(record == _record(spec.name, digests))
     except (OSError, ValueError):
         return False
 

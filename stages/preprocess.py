@@ -28,14 +28,14 @@ def main() -> None:
     print("splitting and standardizing the images", flush=True)
     config = load_config(DataConfig)
     images, labels = read_split(RAW, "train")
-    if len(set(labels)) < CLASSES:
-        raise PipelineError(f"{RAW}: some class has no training image; fetch another dataset")
+    test = read_split(RAW, "test")
+    check_classes(labels, test[1])
     is_validation = stratified_split(labels, config.preprocess.validation_size, spawn_generators(config.seed).split)
     mean, std = pixel_statistics(images[~is_validation])
     splits = {
         "train": (images[~is_validation], labels[~is_validation]),
         "validation": (images[is_validation], labels[is_validation]),
-        "test": read_split(RAW, "test"),
+        "test": test,
     }
     lookup = ((PIXEL_VALUES - mean) / std).astype(np.float32)
     for name, (split_images, split_labels) in splits.items():
@@ -46,17 +46,28 @@ def main() -> None:
     print(f"{sizes} images; pixel mean {mean:.4f}, standard deviation {std:.4f}")
 
 
+def check_classes(labels: Bytes, test_labels: Bytes) -> None:
+    """Raise PipelineError unless at least two classes have training images, and every class of the test split has.
+
+    The others of the ten may have no image at all.
+    """
+    if len(set(labels)) < 2:
+        raise PipelineError(f"{RAW}: every training image is of class {labels[0]}; fetch another dataset")
+    if unknown := sorted(set(test_labels.tolist()) - set(labels.tolist())):
+        raise PipelineError(f"{RAW}: class {unknown[0]} has test images, but no training image; fetch another dataset")
+
+
 def stratified_split(labels: Bytes, size: int, generator: np.random.Generator) -> NDArray[np.bool_]:
     """Choose ``size`` of the labels (N,) at random, the same fraction of every class; returns a mask (N,).
 
     The classes' counts are rounded by the largest-remainder method.
-    Raises PipelineError if nothing would remain of some class.
+    Raises PipelineError if nothing would remain of some class; one without any label stays without.
     """
     totals = np.bincount(labels, minlength=CLASSES)
     quotas = totals * (min(size, len(labels)) / len(labels))
     counts = np.floor(quotas).astype(int)
     counts[np.argsort(counts - quotas, kind="stable")[: size - counts.sum()]] += 1
-    if (counts >= totals).any():
+    if ((counts >= totals) & (totals > 0)).any():
         raise PipelineError(
             f"preprocess.validation_size: must leave some of every class among {len(labels)} images, got {size}"
         )

@@ -31,11 +31,7 @@ def decode(name: str, content: bytes) -> Bytes:
     Raises ValueError that says what is wrong.
     """
     item_shape = (28, 28) if "images" in name else ()
-    dimensions = 1 + len(item_shape)
-    magic, header = bytes([0, 0, _UNSIGNED_BYTES, dimensions]), 4 * (1 + dimensions)
-    if not content.startswith(magic):
-        raise ValueError(f"not IDX: magic number {magic.hex()} expected, {content[:4].hex() or 'nothing'} found")
-    shape = struct.unpack(f">{dimensions}I", content[4:header].ljust(header - 4, b"\0"))
+    header, shape = decode_header(name, content)
     size = header + math.prod(shape)
     if len(content) != size or size == header:
         problem = "truncated" if len(content) < size else "empty" if size == header else "too long"
@@ -48,6 +44,18 @@ def decode(name: str, content: bytes) -> Bytes:
     if not item_shape and array.max() > 9:
         raise ValueError(f"labels 0 to 9 expected, {array.max()} found")
     return array
+
+
+def decode_header(name: str, content: bytes) -> tuple[int, tuple[int, ...]]:
+    """The length in bytes of the header of the file ``name``, and the shape that it declares.
+
+    Raises ValueError if it is not a header of unsigned bytes with as many dimensions as the file must have.
+    """
+    dimensions = 3 if "images" in name else 1
+    magic, header = bytes([0, 0, _UNSIGNED_BYTES, dimensions]), 4 * (1 + dimensions)
+    if not content.startswith(magic):
+        raise ValueError(f"not IDX: magic number {magic.hex()} expected, {content[:4].hex() or 'nothing'} found")
+    return header, struct.unpack(f">{dimensions}I", content[4:header].ljust(header - 4, b"\0"))
 
 
 def read_split(folder: Path, split: Literal["train", "test"]) -> tuple[Bytes, Bytes]:

@@ -37,8 +37,8 @@ def f1_per_class(matrix: ConfusionMatrix) -> Scores:
 
 
 def macro_f1(matrix: ConfusionMatrix) -> float:
-    """Unweighted mean of F1 over the classes; an undefined F1 counts as 0."""
-    return float(np.mean(np.nan_to_num(f1_per_class(matrix))))
+    """Unweighted mean of F1 over the classes that occur or were predicted, as scikit-learn's."""
+    return float(np.nanmean(f1_per_class(matrix)))
 
 
 def _divide(numerators: ConfusionMatrix, denominators: ConfusionMatrix) -> Scores:

