@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
-from typing import IO
 
 from stages.data.idx import TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS, decode_header
 from stages.data.raw_files import CUSTOM, DatasetSpec, RawFiles, refuse_other_dataset, sha256, short_message, sizes
@@ -78,17 +77,14 @@ def _declared_size(path: Path, name: str) -> int:
 
 
 def _read(path: Path, size: int) -> bytes:
-    """Read little more than ``size``: enough to see that a file is too long, even a decompression bomb."""
+    """Read not much more than ``size``: enough to see that a file is too long, even a decompression bomb."""
+    chunk = min(_CHUNK, size + 1)
     try:
-        with _open(path) as file:
-            return b"".join(islice(iter(lambda: file.read(_CHUNK), b""), size // _CHUNK + 1))
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            return b"".join(islice(iter(lambda: file.read(chunk), b""), size // chunk + 1))
     except Exception as error:  # damaged bytes can fail anywhere in gzip
         message = f"{path}: cannot be read: {short_message(error)}"
         raise PipelineError(f"{message}; replace it or change fetch.directory") from None
-
-
-def _open(path: Path) -> IO[bytes]:
-    return gzip.open(path) if path.suffix == ".gz" else path.open("rb")
 
 
 def _check_published(paths: Mapping[str, Path], spec: DatasetSpec) -> None:

