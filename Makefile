@@ -24,21 +24,16 @@ all: .venv/installed
 	@python -m stages.tools.results
 
 reproduce: .venv/installed
-	@python -m stages.tools.reproduce
+	@.venv/bin/python -m stages.tools.reproduce
 
 plots: .venv/installed
 	@python -m stages.tools.report $(REVISIONS)
 
-# DVC runs it in a folder of its own: with the changes of tracked files, and with new files where they are named.
-NEW_FILES = $(shell git ls-files --others --exclude-standard)
 quick: .venv/installed
-	@dvc exp remove --quiet quick 2>/dev/null || true
-	dvc exp run --temp --name quick $(NEW_FILES:%=--copy-paths %) \
-		--set-param training.epochs=1
-	dvc metrics diff --all HEAD quick
+	@.venv/bin/python -m stages.tools.quick
 
 gate: .venv/installed
-	@python -m stages.tools.gate
+	@.venv/bin/python -m stages.tools.gate
 
 test: .venv/installed
 	python -m pytest -n 2 --dist loadfile -m "not slow and not emulated"

@@ -137,6 +137,14 @@ class Project:
         self.run("git", "clone", "--quiet", ".", str(folder))
         return Project(folder)
 
+    def install(self) -> None:
+        """Give it a `.venv` as `make` makes it, with what this Python has."""
+        (self.folder / ".venv").mkdir()
+        for path in Path(sys.prefix).iterdir():
+            (self.folder / ".venv" / path.name).symlink_to(path)
+        (self.folder / ".venv/installed").unlink(missing_ok=True)
+        (self.folder / ".venv/installed").touch()
+
     def read(self, path: str) -> bytes:
         """The bytes of one file."""
         return (self.folder / path).read_bytes()

@@ -18,7 +18,9 @@ WRITE_UP = {"torch": 0.9743, "scratch": 0.965}  # the write-up that the project 
 
 
 def metrics(name: str) -> dict[str, Any]:
-    committed = subprocess.run(["git", "show", f"HEAD:metrics/{name}.json"], cwd=ROOT, capture_output=True, check=True)
+    committed = subprocess.run(
+        ["git", "show", f"HEAD:./metrics/{name}.json"], cwd=ROOT, capture_output=True, check=True
+    )
     content: dict[str, Any] = json.loads(committed.stdout)
     return content
 

@@ -3,36 +3,33 @@
 HEAD is cloned into a temporary folder, where nothing is in DVC's cache. Ends with exit status 1 on any difference.
 """
 
-import os
-import shutil
-import signal
-import subprocess
 import sys
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from dvc.api import DVCFileSystem
 
-from stages.pipeline.arithmetic import KERNELS
-from stages.pipeline.errors import PipelineError
+from stages.tools.clone import clone_head, run_pipeline
+from stages.tools.commands import run, start
 from stages.tools.differences import describe_difference
+from stages.tools.git import changed_files, git, require_in_head
 from stages.tools.machine import other_versions
-from stages.tools.results import IDENTICAL, changed_files, committed_outputs, compare_outputs, git
-
-RAW = Path("data/raw")
+from stages.tools.results import IDENTICAL, compare_outputs
 
 
 def main() -> None:
     """Clone, run, and print a line for each output, with what its bytes depend on."""
-    committed_outputs(Path())  # raises where there is nothing to compare with
-    with TemporaryDirectory(prefix="reproduce-") as folder:
-        clone = Path(folder, "clone")
-        commit = clone_head(clone)
+    require_in_head("dvc.lock")
+    if changed_files(Path()):
+        print("uncommitted changes are left out", flush=True)
+    with clone_head("reproduce") as clone:
         versions = other_versions((clone / "constraints.txt").read_text(encoding="utf-8"))
         explanation = f"packages differ from constraints.txt: {', '.join(versions)}" if versions else ""
         if explanation:
             print(f"{explanation}; results may differ for that reason", flush=True)
-        run_pipeline(clone, Path(folder, "dvc"))
+        # Nobody else's settings, which may name a cache that has the results.
+        settings = {f"DVC_{level}_CONFIG_DIR": str(clone / ".dvc/tmp") for level in ("GLOBAL", "SYSTEM")}
+        run_pipeline(clone, "--force", **settings)
+        commit = git(clone, "rev-parse", "--short", "HEAD").strip()
         print(f"\nThe results of {commit}, computed again", flush=True)
         run(clone, "python", "-m", "stages.tools.machine")
         outputs = compare_outputs(clone)
@@ -45,39 +42,15 @@ def main() -> None:
     print(IDENTICAL)
 
 
-def clone_head(clone: Path) -> str:
-    """Clone what is committed, with the raw images that are already here; returns the commit."""
-    if changed_files(Path()):
-        print("uncommitted changes are left out", flush=True)
-    git(Path(), "clone", "--quiet", "--no-local", ".", str(clone))
-    if RAW.exists():
-        shutil.copytree(RAW, clone / RAW)  # the fetch stage compares their SHA-256 sums
-    return git(clone, "rev-parse", "--short", "HEAD").strip()
-
-
-def run_pipeline(clone: Path, settings: Path) -> None:
-    """Run every stage, whatever is cached elsewhere. Raises PipelineError when one fails."""
-    folders = ("DVC_GLOBAL_CONFIG_DIR", "DVC_SYSTEM_CONFIG_DIR", "DVC_SITE_CACHE_DIR")
-    if run(clone, "dvc", "repro", "--force", **{name: str(settings / name) for name in folders}):
-        raise PipelineError("the pipeline failed in a clone of HEAD; its own message stands above")
-
-
-def run(clone: Path, *command: str, **variables: str) -> int:
-    """Run a command of this environment in the clone; returns its exit status."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    # The clone's params.yaml decides on its kernels, not what this process was started with.
-    environment = {name: value for name, value in os.environ.items() if name not in KERNELS}
-    return subprocess.run(command, cwd=clone, env={**environment, "PATH": path, **variables}).returncode
-
-
 def describe_output(clone: Path, path: str) -> list[str]:
     """By how much an output differs, for each of its files that does."""
     made = clone / path
     files = [each for each in (made, *made.rglob("*")) if each.is_file()]
     after = {file.relative_to(clone).as_posix(): file.read_bytes() for file in files}
+    root = "/" + git(Path(), "rev-parse", "--show-prefix").rstrip("\n")  # of the repository's paths, for DVC
     try:
         head = DVCFileSystem(".", rev="HEAD")  # what is in git, or in DVC's cache
-        before = {name[1:]: head.read_bytes(name) for name in head.find(f"/{path}")}
+        before = {name.removeprefix(root): head.read_bytes(name) for name in head.find(f"{root}{path}")}
     except Exception:  # DVC raises many, some of them no OSError, for what is not in its cache
         return ["differs; its committed bytes are not in DVC's cache here, so not known by how much"]
     lines = []
@@ -89,10 +62,4 @@ def describe_output(clone: Path, path: str) -> list[str]:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the clone is removed
-    try:
-        main()
-    except (PipelineError, OSError) as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit("error: interrupted")
+    start(main)

@@ -1,12 +1,12 @@
 """Whether the results are the committed ones: ``python -m stages.tools.results``, the last line of ``make``."""
 
-import subprocess
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
 
 from stages.pipeline.errors import PipelineError
+from stages.tools.git import changed_files, git, require_in_head
 
 IDENTICAL = "results identical to the committed ones"
 CAUSES = ("params.yaml", "dvc.yaml", "constraints.txt", "stages/*.py", ":!stages/tools")  # as git takes them
@@ -14,6 +14,7 @@ CAUSES = ("params.yaml", "dvc.yaml", "constraints.txt", "stages/*.py", ":!stages
 
 def main() -> None:
     """Print one line: the results are identical to the committed ones, or which differ."""
+    require_in_head("dvc.lock")
     differing = [path for path, is_identical in compare_outputs(Path()).items() if not is_identical]
     if not differing:
         print(IDENTICAL)
@@ -24,10 +25,7 @@ def main() -> None:
 
 
 def compare_outputs(folder: Path) -> dict[str, bool]:
-    """Whether each output of the pipeline in a checkout is its HEAD's: by dvc.lock, and by git if it is in git.
-
-    Raises PipelineError where HEAD holds no results.
-    """
+    """Whether each output of the pipeline in a checkout is its HEAD's: by dvc.lock, and by git if it is in git."""
     committed = committed_outputs(folder)
     made = read_outputs((folder / "dvc.lock").read_text(encoding="utf-8"))
     changed = changed_files(folder)
@@ -38,29 +36,14 @@ def compare_outputs(folder: Path) -> dict[str, bool]:
 
 
 def committed_outputs(folder: Path) -> dict[str, str]:
-    """Each output of HEAD with its hash. Raises PipelineError where there is none."""
-    if not git(folder, "ls-tree", "--name-only", "HEAD", "dvc.lock"):
-        raise PipelineError("no committed results to compare with: HEAD has no dvc.lock")
-    return read_outputs(git(folder, "show", "HEAD:dvc.lock"))
+    """Each output of HEAD with its hash."""
+    return read_outputs(git(folder, "show", "HEAD:./dvc.lock"))
 
 
 def read_outputs(lock: str) -> dict[str, str]:
     """Each output in dvc.lock with its hash."""
     stages: dict[str, Any] = YAML(typ="safe", pure=True).load(lock)["stages"]
     return {output["path"]: output["md5"] for stage in stages.values() for output in stage.get("outs", [])}
-
-
-def changed_files(folder: Path, *paths: str) -> list[str]:
-    """The tracked files, of these paths or all, that differ from HEAD's."""
-    return git(folder, "diff", "--name-only", "HEAD", "--", *paths).splitlines()
-
-
-def git(folder: Path, *arguments: str) -> str:
-    """What git prints. Raises PipelineError with its own message."""
-    done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True)
-    if done.returncode:
-        raise PipelineError(done.stderr.strip())
-    return done.stdout
 
 
 def _lies_in(file: str, output: str) -> bool:

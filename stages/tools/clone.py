@@ -1,0 +1,40 @@
+"""A clone of HEAD in a temporary folder, where the pipeline can run without touching the workspace."""
+
+import shutil
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from stages.pipeline.errors import PipelineError
+from stages.tools.commands import SIGNALS, run
+from stages.tools.git import git
+
+RAW = Path("data/raw")
+# The updater would write into the folder while that is removed. The cache is the clone's own, whatever is configured.
+SETTINGS = "[core]\n    check_update = false\n[cache]\n    dir = cache\n"
+
+
+@contextmanager
+def clone_head(name: str) -> Iterator[Path]:
+    """Clone what is committed; yields this project's folder in the clone, which is removed in the end."""
+    repository, prefix = (git(Path(), "rev-parse", f"--show-{part}").rstrip("\n") for part in ("toplevel", "prefix"))
+    with TemporaryDirectory(prefix=f"{name}-") as folder:
+        try:
+            clone = Path(folder, "clone")
+            git(Path(repository), "clone", "--quiet", "--no-local", "--depth=1", ".", str(clone))
+            (clone / prefix / ".dvc/config.local").write_text(SETTINGS, encoding="utf-8")
+            yield clone / prefix
+        finally:
+            for number in SIGNALS:  # nothing disturbs the removal
+                signal.signal(number, signal.SIG_IGN)
+
+
+def run_pipeline(clone: Path, *options: str, **variables: str) -> None:
+    """Run the pipeline there, from the raw images that are already here. Raises PipelineError when a stage fails."""
+    if RAW.exists():
+        shutil.copytree(RAW, clone / RAW, dirs_exist_ok=True)  # the fetch stage compares their SHA-256 sums
+    site = str(clone / ".dvc/tmp/site")  # instead of /var/tmp, where nobody would remove it
+    if run(clone, "dvc", "repro", *options, DVC_SITE_CACHE_DIR=site, **variables).returncode:
+        raise PipelineError("the pipeline failed in a copy of the project; its own message stands above")
