@@ -2,7 +2,7 @@
 
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -31,10 +31,10 @@ def clone_head(name: str) -> Iterator[Path]:
                 signal.signal(number, signal.SIG_IGN)
 
 
-def run_pipeline(clone: Path, *options: str, **variables: str) -> None:
+def run_pipeline(clone: Path, *options: str, environment: Mapping[str, str] | None = None) -> None:
     """Run the pipeline there, from the raw images that are already here. Raises PipelineError when a stage fails."""
     if RAW.exists():
         shutil.copytree(RAW, clone / RAW, dirs_exist_ok=True)  # the fetch stage compares their SHA-256 sums
-    site = str(clone / ".dvc/tmp/site")  # instead of /var/tmp, where nobody would remove it
-    if run(clone, "dvc", "repro", *options, DVC_SITE_CACHE_DIR=site, **variables).returncode:
+    site = {"DVC_SITE_CACHE_DIR": str(clone / ".dvc/tmp/site")}  # instead of /var/tmp, where nobody would remove it
+    if run(clone, "dvc", "repro", *options, environment={**site, **(environment or {})}).returncode:
         raise PipelineError("the pipeline failed in a copy of the project; its own message stands above")

@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -30,7 +30,9 @@ def start(main: Callable[[], None]) -> None:
         sys.exit("error: interrupted")
 
 
-def run(folder: Path, *command: str, capture: bool = False, **variables: str) -> "subprocess.CompletedProcess[str]":
+def run(
+    folder: Path, *command: str, capture: bool = False, environment: Mapping[str, str] | None = None
+) -> "subprocess.CompletedProcess[str]":
     """Run a command with this Python's tools first on the PATH; one that is interrupted has ended when this returns.
 
     It gets a process group of its own: what it started can then be ended with it, before its folder is removed.
@@ -41,7 +43,7 @@ def run(folder: Path, *command: str, capture: bool = False, **variables: str) ->
     process = subprocess.Popen(
         command,
         cwd=folder,
-        env={**own, "PATH": path, **variables},
+        env={**own, "PATH": path, **(environment or {})},
         stdin=subprocess.DEVNULL,
         stdout=pipe,
         stderr=pipe,

@@ -28,7 +28,7 @@ def main() -> None:
             print(f"{explanation}; results may differ for that reason", flush=True)
         # Nobody else's settings, which may name a cache that has the results.
         settings = {f"DVC_{level}_CONFIG_DIR": str(clone / ".dvc/tmp") for level in ("GLOBAL", "SYSTEM")}
-        run_pipeline(clone, "--force", **settings)
+        run_pipeline(clone, "--force", environment=settings)
         commit = git(clone, "rev-parse", "--short", "HEAD").strip()
         print(f"\nThe results of {commit}, computed again", flush=True)
         run(clone, "python", "-m", "stages.tools.machine")
