@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import pytest
 
 from tests.project import TIMEOUT, Project, line_of, output_of, wait_until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("interruptible")]
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 TARGETS = ("stage", "dvc", "group")
@@ -64,14 +63,6 @@ sys.path.insert(0, os.getcwd())
 sys.addaudithook(wait)
 runpy.run_module(stage, run_name="__main__", alter_sys=True)
 """
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _interruptible() -> Iterator[None]:
-    """A suite that was started in the background ignores SIGINT, and so would everything that it starts."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

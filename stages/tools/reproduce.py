@@ -3,6 +3,7 @@
 HEAD is cloned into a temporary folder, where nothing is in DVC's cache. Ends with exit status 1 on any difference.
 """
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from stages.tools.commands import run, start
 from stages.tools.differences import describe_difference
 from stages.tools.git import changed_files, git, require_in_head
 from stages.tools.machine import other_versions
-from stages.tools.results import IDENTICAL, compare_outputs
+from stages.tools.results import IDENTICAL, committed_outputs, compare_outputs
 
 
 def main() -> None:
@@ -26,9 +27,10 @@ def main() -> None:
         explanation = f"packages differ from constraints.txt: {', '.join(versions)}" if versions else ""
         if explanation:
             print(f"{explanation}; results may differ for that reason", flush=True)
+        remove_results(clone)
         # Nobody else's settings, which may name a cache that has the results.
         settings = {f"DVC_{level}_CONFIG_DIR": str(clone / ".dvc/tmp") for level in ("GLOBAL", "SYSTEM")}
-        run_pipeline(clone, "--force", environment=settings)
+        run_pipeline(clone, environment=settings)
         commit = git(clone, "rev-parse", "--short", "HEAD").strip()
         print(f"\nThe results of {commit}, computed again", flush=True)
         run(clone, "python", "-m", "stages.tools.machine")
@@ -42,11 +44,23 @@ def main() -> None:
     print(IDENTICAL)
 
 
+def remove_results(clone: Path) -> None:
+    """Remove all that the pipeline should make: what it no longer makes is then missing."""
+    for path in map(clone.joinpath, committed_outputs(clone)):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    (clone / "dvc.lock").unlink()
+
+
 def describe_output(clone: Path, path: str) -> list[str]:
     """By how much an output differs, for each of its files that does."""
     made = clone / path
     files = [each for each in (made, *made.rglob("*")) if each.is_file()]
     after = {file.relative_to(clone).as_posix(): file.read_bytes() for file in files}
+    if not after:
+        return ["missing: the committed pipeline does not make it"]
     root = "/" + git(Path(), "rev-parse", "--show-prefix").rstrip("\n")  # of the repository's paths, for DVC
     try:
         head = DVCFileSystem(".", rev="HEAD")  # what is in git, or in DVC's cache

@@ -119,7 +119,7 @@ def test_a_quick_run_takes_the_workspace_as_it_is_and_leaves_it_alone(project: P
     cache = tmp_path / "cache elsewhere"
     (project.folder / ".dvc/cache").rename(cache)
     (tmp_path / "link").symlink_to(cache)
-    project.dvc("cache", "dir", "--local", "../../link")
+    project.dvc("cache", "dir", "--local", "../link")
     project.set({"scratch.training.epochs": "3", "optimizer.learning_rate": "0.002"})
     new = project.folder / "stages/evaluation/new words/größe.txt"
     new.parent.mkdir()
@@ -139,16 +139,18 @@ def test_a_quick_run_takes_the_workspace_as_it_is_and_leaves_it_alone(project: P
     assert output.count("epoch 1/1") == 2
     assert re.search(r"^Path +Metric +HEAD +workspace", output, re.MULTILINE)
     assert re.search(r"torch\.accuracy +[\d.]+ +[\d.]+", output)
-    assert "Stage 'preprocess' didn't change, skipping" in output or "Stage 'preprocess' is cached" in output
+    assert "Stage 'fetch' didn't change, skipping" in output  # and 'preprocess' comes out of the cache
+    assert "Running stage 'preprocess'" not in output
     assert files(project.folder) == before
     assert project.status() == state
     assert [*temporary.iterdir()] == []
-    assert list(cache.iterdir())
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("tool", ["quick", "reproduce"])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.usefixtures("interruptible")
+@pytest.mark.parametrize(
+    ("tool", "number"), [("quick", signal.SIGINT), ("quick", signal.SIGHUP), ("reproduce", signal.SIGTERM)]
+)
 def test_an_interrupted_run_leaves_neither_its_clone_nor_a_process(
     project: Project, tmp_path: Path, tool: str, number: signal.Signals
 ) -> None:

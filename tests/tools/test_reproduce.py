@@ -50,6 +50,8 @@ def test_results_of_the_committed_code_are_reproduced_in_a_clone(project: Projec
 def test_results_that_the_committed_code_does_not_give_are_named_with_their_first_difference(project: Project) -> None:
     """Forged ones: an accuracy, predictions and a split, recorded in dvc.lock; and another release of NumPy.
 
+    And the results of an engine that has been removed from the pipeline, but not from dvc.lock and git.
+
     The predictions of torch are not in DVC's cache, as in a clone whose committer pushed nothing.
     """
     accuracy = project.load_json("metrics/torch.json")["accuracy"]
@@ -63,6 +65,10 @@ def test_results_that_the_committed_code_does_not_give_are_named_with_their_firs
     constraints = re.sub(r"^numpy==.*$", "numpy==1.0", project.read("constraints.txt").decode(), flags=re.MULTILINE)
     (project.folder / "constraints.txt").write_text(constraints, encoding="utf-8")
     project.dvc("commit", "--force")
+    (project.folder / "metrics/softmax.json").write_bytes(b"{}")
+    with (project.folder / "dvc.lock").open("a") as lock:
+        output = {"path": "metrics/softmax.json", "hash": "md5", "md5": hashlib.md5(b"{}").hexdigest(), "size": 2}
+        lock.write(f"  evaluate@softmax:\n    cmd: removed\n    outs: {json.dumps([output])}\n")
     digest = hashlib.md5(project.read("data/predictions/torch.npy")).hexdigest()
     (project.folder / ".dvc/cache/files/md5" / digest[:2] / digest[2:]).unlink()
     project.commit("Forged results")
@@ -70,11 +76,12 @@ def test_results_that_the_committed_code_does_not_give_are_named_with_their_firs
     lines = lines_of(done.stdout)
     different = {name: line for name, line in lines.items() if line != "identical"}
     assert different.pop("data/predictions/torch.npy").startswith("differs; its committed bytes are not in DVC's cache")
+    assert different.pop("metrics/softmax.json") == "missing: the committed pipeline does not make it"
     assert different.keys() == {"metrics/torch.json", "data/predictions/scratch.npy", "data/processed"}
     assert different["metrics/torch.json"].startswith(f"differs first in accuracy: {accuracy} instead of ")
     assert different["data/predictions/scratch.npy"].endswith("; largest difference 1")
     assert different["data/processed"].startswith("validation_labels.npy differs first in array[3]: ")
     cause = f"packages differ from constraints.txt: numpy {np.__version__} instead of 1.0"
     assert done.stdout.startswith(f"{cause}; results may differ for that reason\n")
-    assert done.stdout.endswith(f"4 of {len(lines)} outputs differ from the committed ones; {cause}\n")
+    assert done.stdout.endswith(f"5 of {len(lines)} outputs differ from the committed ones; {cause}\n")
     assert done.returncode == 1
