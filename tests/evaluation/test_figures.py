@@ -2,6 +2,7 @@
 
 import io
 import re
+from decimal import ROUND_DOWN, Decimal
 from pathlib import Path
 
 import matplotlib
@@ -20,7 +21,7 @@ from stages.engines.scratch_engine import ScratchClassifier
 from stages.engines.torch_engine import TorchClassifier
 from stages.evaluation.figures import curves, mistakes, parity, reliability, weights
 from stages.evaluation.figures.style import ENGINE_COLORS, STYLE, engine_colors, to_png
-from stages.evaluation.metrics import calibration_bins, expected_calibration_error
+from stages.evaluation.metrics import CalibrationBins, expected_calibration_error
 from stages.pipeline.errors import PipelineError
 from stages.pipeline.files import write_bytes, write_csv, write_json, write_npy
 from tests.configs import make_config
@@ -114,6 +115,7 @@ def test_curves_show_the_history_at_whole_epochs_and_ring_the_kept_one(epochs: i
     histories = {engine: random_table(curves.COLUMNS, epochs, seed) for seed, engine in enumerate(ENGINES)}
     figure = curves.draw(histories)
     axes = {axis.get_title(): axis for axis in figure.axes}
+    assert list(axes) == ["Loss", "Accuracy", "Learning rate"]
     for engine, history in histories.items():
         best = int(history["validation_accuracy"].argmax())
         for measure in ("loss", "accuracy"):
@@ -129,6 +131,18 @@ def test_curves_show_the_history_at_whole_epochs_and_ring_the_kept_one(epochs: i
         assert not np.any(axis.get_xticks() % 1)
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
     assert legend == ["torch", "scratch", "training", "validation", "kept epoch"]
+
+
+def test_equal_learning_rates_are_one_gray_line_and_others_have_their_engines_colors() -> None:
+    first, other = random_table(curves.COLUMNS, 4, 0), random_table(curves.COLUMNS, 4, 1)
+    histories = {"torch": first, "scratch": other, "zeta": first.assign(train_loss=0.5)}
+    *_, axis = curves.draw(histories).axes
+    assert axis.get_title() == "Learning rate, the same for torch and zeta"
+    shared, own = axis.lines
+    np.testing.assert_array_equal(shared.get_ydata(), first["learning_rate"])
+    np.testing.assert_array_equal(own.get_ydata(), other["learning_rate"])
+    assert own.get_color() == ENGINE_COLORS["scratch"]
+    assert shared.get_color() not in engine_colors(histories).values()
 
 
 @pytest.mark.parametrize(
@@ -164,8 +178,22 @@ def test_parity_shows_both_losses_and_their_relative_differences_zeros_included(
     assert ticks["0"] == parity.FLOOR > differences.get_ylim()[0]
 
 
+def rounded_down(probability: np.float32) -> str:
+    """As percent with two decimals."""
+    return str(Decimal(float(probability) * 100).quantize(Decimal("0.01"), ROUND_DOWN)) + "%"
+
+
+def test_a_confidence_below_certainty_is_not_shown_as_certainty() -> None:
+    probabilities = np.eye(10, dtype=np.float32)[[0, 1]]
+    probabilities[0] = [0.99999, *[1e-5] * 9]
+    axis, *_ = mistakes.draw(IMAGES[:2], np.array([5, 5]), {"torch": probabilities}).axes
+    assert [text.get_text() for text in axis.texts] == ["label 5", "torch 1, 100.00%", "label 5", "torch 0, 99.99%"]
+
+
 @pytest.mark.parametrize(("torch_wrong", "scratch_wrong"), [(40, 60), (0, 5), (20, 19)])
-def test_the_mistakes_shown_are_the_most_confident_with_both_predictions(torch_wrong: int, scratch_wrong: int) -> None:
+def test_the_mistakes_shown_are_the_most_confident_with_predictions_and_confidence_of_both(
+    torch_wrong: int, scratch_wrong: int
+) -> None:
     probabilities = {"torch": predictions(5, torch_wrong), "scratch": predictions(5, scratch_wrong)}
     probabilities["scratch"][::2] = probabilities["scratch"][::2] ** 2  # so that the orders differ; classes do not
     predicted = {engine: each.argmax(axis=1) for engine, each in probabilities.items()}
@@ -175,14 +203,17 @@ def test_the_mistakes_shown_are_the_most_confident_with_both_predictions(torch_w
     ):
         confidence = probabilities[engine].max(axis=1)
         mistaken = [index for index in range(300) if predicted[engine][index] != LABELS[index]]
-        expected = sorted(mistaken, key=lambda index: (-confidence[index], index))[:20]
-        assert axis.get_title() == f"{engine}: {min(wrong, 20)} of {wrong} mistakes"
+        expected = sorted(mistaken, key=lambda index: (-confidence[index], index))[:16]
+        assert axis.get_title() == f"{engine}: {min(wrong, 16)} of {wrong} mistakes"
         captions = [(text.get_text(), text.get_color()) for text in axis.texts]
         for place, (image, frame, index) in enumerate(zip(axis.images, axis.patches, expected, strict=True)):
             np.testing.assert_array_equal(np.asarray(image.get_array()), IMAGES[index])
             assert captions[3 * place : 3 * place + 3] == [
                 (f"label {LABELS[index]}", "black"),
-                *((f"{name} {each[index]}", ENGINE_COLORS[name]) for name, each in predicted.items()),
+                *(
+                    (f"{name} {each[index]}, {rounded_down(probabilities[name][index].max())}", ENGINE_COLORS[name])
+                    for name, each in predicted.items()
+                ),
             ]
             both_wrong = all(each[index] != LABELS[index] for each in predicted.values())
             assert (frame.get_linewidth() > 1) == both_wrong
@@ -196,32 +227,56 @@ def test_the_images_are_shown_as_they_were_before_standardization(monkeypatch: p
     np.testing.assert_allclose(shown[0], IMAGES, atol=1e-6)
 
 
-def test_reliability_shows_the_filled_bins_and_the_calibration_error() -> None:
+def test_reliability_shows_bins_of_enough_images_each_and_the_calibration_error() -> None:
     probabilities = {"torch": predictions(6, 30), "scratch": predictions(7, 90)}
     figure = reliability.draw(probabilities, LABELS)
+    assert f"adaptive bins of at least {reliability.MIN_COUNT} images" in figure.get_suptitle()
     for column, (engine, each) in enumerate(probabilities.items()):
         above, below = figure.axes[column], figure.axes[column + 2]
-        bins = calibration_bins(each, LABELS)
-        filled = bins.counts > 0
-        assert 0 < filled.sum() < len(filled)
+        bars = [bar for bar in below.patches if isinstance(bar, Rectangle)]
+        edges = [bar.get_x() for bar in bars] + [1.0]
+        np.testing.assert_allclose(np.array(edges) * 15, np.rint(np.array(edges) * 15))  # merged from 15 equal bins
+        confidence, correct = each.max(axis=1), each.argmax(axis=1) == LABELS
         points = next(line for line in above.lines if str(line.get_label()).startswith(engine))
-        np.testing.assert_array_equal(points.get_xydata(), np.c_[bins.confidence, bins.accuracy][filled])
+        assert len(bars) == len(points.get_xydata()) > 1
+        for bar, low, high, point in zip(bars, edges[:-1], edges[1:], points.get_xydata(), strict=True):
+            inside = (low < confidence) & (confidence <= high)
+            assert bar.get_height() == inside.sum() >= reliability.MIN_COUNT
+            np.testing.assert_allclose(point, [confidence[inside].mean(), correct[inside].mean()])
         error = expected_calibration_error(each, LABELS)
         assert points.get_label() == f"{engine}: expected calibration error {error:.2%}"
-        assert [bar.get_height() for bar in below.patches if isinstance(bar, Rectangle)] == bins.counts.tolist()
         assert below.get_yscale() == "log"
+
+
+@pytest.mark.parametrize("counts", [[0, 0, 30], [60, 0, 0, 20], [49, 1, 0, 60, 10], [0, 100, 0, 50]])
+def test_merging_bins_loses_no_image_and_leaves_no_small_bin(counts: list[int]) -> None:
+    size = np.array(counts)
+    edges, bins = reliability.merge_bins(CalibrationBins(size, np.full(len(size), 0.5), np.full(len(size), 0.25)))
+    assert bins.counts.sum() == size.sum()
+    assert len(bins.counts) == 1 or min(bins.counts) >= reliability.MIN_COUNT
+    assert (edges[0], edges[-1], len(edges)) == (0, 1, len(bins.counts) + 1)
+    assert (set(bins.confidence), set(bins.accuracy)) == ({0.5}, {0.25})
 
 
 @pytest.mark.parametrize(
     ("shape", "squares", "rows", "side"),
-    [((100, 784), 32, 2, 28), ((10, 784), 10, 1, 28), ((17, 784), 17, 2, 28), ((8, 1, 5, 5), 8, 1, 5)],
+    [
+        ((100, 784), 32, 2, 28),
+        ((32, 784), 32, 2, 28),
+        ((10, 784), 10, 1, 28),
+        ((17, 784), 17, 2, 28),
+        ((8, 1, 5, 5), 8, 1, 5),
+    ],
 )
 def test_weights_show_the_largest_units_on_a_scale_around_zero(
     shape: tuple[int, ...], squares: int, rows: int, side: int
 ) -> None:
     state = {"1.bias": np.full(shape[0], 9.0), "1.weight": np.random.default_rng(0).normal(size=shape)}
     state["1.weight"][3] *= 5
-    image = weights.draw(dict.fromkeys(ENGINES, state)).axes[0].images[0]
+    axis = weights.draw(dict.fromkeys(ENGINES, state)).axes[0]
+    chosen = f"the 32 units of {shape[0]} with the largest norm" if shape[0] > 32 else f"all {shape[0]} units"
+    assert axis.get_title().startswith(f"torch: {chosen}")
+    image = axis.images[0]
     shown = np.asarray(image.get_array())
     columns = min(squares, 16)
     assert shown.shape == (rows * (side + 1) - 1, columns * (side + 1) - 1)

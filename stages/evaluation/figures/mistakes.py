@@ -1,5 +1,6 @@
 """The misclassified images of highest confidence."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,12 +13,15 @@ from numpy.typing import NDArray
 from stages.evaluation.figures.style import WIDTH, engine_colors
 from stages.pipeline.classifier import Images, Labels, Probabilities
 
-ROWS, COLUMNS = 2, 10  # of each engine
-SIDE, CELL, LINE = 28, 34, 6  # pixels of an image: its side, the distance to the next one, the height of a line of text
+ROWS, COLUMNS = 2, 8  # of each engine
+SIDE, CELL, LINE = 28, 36, 5  # pixels of an image: its side, the distance to the next one, the height of a line of text
 
 
 def draw(images: Images, labels: Labels, probabilities: Mapping[str, Probabilities]) -> Figure:
-    """Draw each engine's most confident mistakes with all engines' predictions; ``images`` (N, 28, 28) in [0, 1]."""
+    """Draw each engine's most confident mistakes with all engines' predictions and their confidence.
+
+    ``images`` (N, 28, 28) are in [0, 1].
+    """
     predictions = {engine: each.argmax(axis=1) for engine, each in probabilities.items()}
     height = SIDE + (len(predictions) + 2) * LINE
     inches = WIDTH * ROWS * height / (COLUMNS * CELL) + 0.45
@@ -27,14 +31,14 @@ def draw(images: Images, labels: Labels, probabilities: Mapping[str, Probabiliti
         shown = confident_mistakes(probabilities[engine], labels, ROWS * COLUMNS)
         for place, index in enumerate(shown):
             row, column = divmod(place, COLUMNS)
-            predicted = {name: int(each[index]) for name, each in predictions.items()}
+            predicted = {name: each[index] for name, each in probabilities.items()}
             corner = column * CELL + (CELL - SIDE) / 2, row * height + LINE
             draw_image(axis, corner, images[index], int(labels[index]), predicted)
         axis.set(title=f"{engine}: {len(shown)} of {np.sum(prediction != labels):,} mistakes")
         axis.set(xlim=(0, COLUMNS * CELL), ylim=(ROWS * height, 0), aspect="equal")
         axis.set_axis_off()
     all_engines = "both" if len(predictions) == 2 else "all"
-    figure.suptitle(f"The most confident mistakes; framed ones are misclassified by {all_engines}")
+    figure.suptitle(f"The most confident mistakes, with confidence; framed ones are misclassified by {all_engines}")
     return figure
 
 
@@ -50,17 +54,20 @@ def draw_image(
     corner: tuple[float, float],
     image: NDArray[np.floating[Any]],
     actual: int,
-    predictions: Mapping[str, int],
+    probabilities: Mapping[str, Probabilities],
 ) -> None:
-    """Draw an image (28, 28), its class above it and each engine's prediction below, in the engine's color."""
+    """Draw an image (28, 28), its class above it and below it each engine's prediction, in the engine's color.
+
+    ``probabilities`` are each engine's of the ten classes. Confidence is rounded down: only certainty is 100 %.
+    """
     left, top = corner
     axis.imshow(image, cmap="gray_r", vmin=0, vmax=1, extent=(left, left + SIDE, top + SIDE, top))
-    framed = actual not in predictions.values()
+    framed = all(each.argmax() != actual for each in probabilities.values())
     color, width = ("black", 1.6) if framed else ("0.85", 0.5)
     axis.add_patch(Rectangle(corner, SIDE, SIDE, fill=False, edgecolor=color, linewidth=width))
     center = left + SIDE / 2
     axis.text(center, top - 1, f"label {actual}", fontsize=9, ha="center", va="bottom")
-    colors = engine_colors(predictions)
-    for line, (engine, prediction) in enumerate(predictions.items()):
-        text = f"{engine} {prediction}"
+    colors = engine_colors(probabilities)
+    for line, (engine, each) in enumerate(probabilities.items()):
+        text = f"{engine} {each.argmax()}, {math.floor(1e4 * float(each.max())) / 1e4:.2%}"
         axis.text(center, top + SIDE + 1 + line * LINE, text, color=colors[engine], fontsize=8, ha="center", va="top")

@@ -26,7 +26,10 @@ def draw(states: Mapping[str, Mapping[str, Weights]]) -> Figure:
         largest = filters[np.argsort(-np.linalg.norm(filters, axis=(1, 2)), kind="stable")[:UNITS]]
         limit = np.abs(largest).max()
         image = axis.imshow(montage(largest, COLUMNS), cmap=COLORS, vmin=-limit, vmax=limit)
-        axis.set(title=f"{engine}: the {len(largest)} units of {len(filters)} with the largest norm")
+        some = f"the {UNITS} units of {len(filters)} with the largest norm"
+        axis.set(
+            title=f"{engine}: {some if len(filters) > UNITS else f'all {len(filters)} units, the largest norm first'}"
+        )
         axis.set_axis_off()
         figure.colorbar(image, ax=axis, pad=0.01, aspect=10)
     figure.suptitle("Weights of the first layer, one square for each unit")
