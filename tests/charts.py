@@ -1,7 +1,9 @@
 """The charts of dvc.yaml, those of single outputs included, as DVC itself collects them."""
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from dvc.render.match import match_defs_renderers
 from dvc.repo import Repo
 
 from tests.imports import ROOT
@@ -25,3 +27,17 @@ def collect_charts() -> list[Chart]:
         for name, properties in group["data"].items()
         if not name.endswith(".png")
     ]
+
+
+def render(chart: Chart, contents: Mapping[str, Mapping[str, list[dict[str, str]]]]) -> Any:
+    """What DVC makes of a chart whose files have these rows in each revision."""
+    data = {
+        revision: {
+            "definitions": {"data": {"dvc.yaml": {"data": {chart.name: chart.properties}}}},
+            "sources": {"data": {file: {"data": {"": rows}} for file, rows in files.items()}},
+        }
+        for revision, files in contents.items()
+    }
+    (found,) = match_defs_renderers(data, templates_dir=str(ROOT / ".dvc/plots"))
+    assert not found.definition_errors
+    return found.renderer

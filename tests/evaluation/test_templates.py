@@ -5,43 +5,31 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import vl_convert
-from dvc.render.match import match_defs_renderers
 
 from stages.evaluation.figures import curves, parity
-from stages.evaluation.figures.style import engine_colors
 from stages.evaluation.metrics import confusion_matrix
 from stages.evaluation.tables import make_tables
-from tests.charts import Chart, collect_charts
+from tests.charts import Chart, collect_charts, render
 from tests.evaluation.test_metrics import LABELS, PREDICTED
-from tests.imports import ROOT
 
 CHARTS = {chart.name: chart for chart in collect_charts()}
 COLUMNS = {"history": curves.COLUMNS, "parity": parity.COLUMNS} | {
     name: table.columns for name, table in make_tables(confusion_matrix(PREDICTED, LABELS)).items()
 }
 REVISIONS = {"workspace": "#123456", "HEAD": "#abcdef"}  # and the colors that the extension might give them
-MANY = ("zeta", "scratch", "abacus", "torch", *(f"engine{number}" for number in range(5)))
 
 
-def renderer(chart: Chart) -> Any:
-    """What DVC makes of a chart whose files have one row in each of two revisions."""
-    rows = {file: [dict.fromkeys(COLUMNS[Path(file).stem], "1")] for file in chart.files}
-    data = {
-        revision: {
-            "definitions": {"data": {"dvc.yaml": {"data": {chart.name: chart.properties}}}},
-            "sources": {"data": {file: {"data": {"": content}} for file, content in rows.items()}},
-        }
-        for revision in REVISIONS
-    }
-    (found,) = match_defs_renderers(data, templates_dir=str(ROOT / ".dvc/plots"))
-    assert not found.definition_errors
-    return found.renderer
+def renderer(chart: Chart, content: dict[str, list[dict[str, str]]] | None = None) -> Any:
+    """What DVC makes of a chart, in each of two revisions, of these rows of its files, or of one row of ones."""
+    rows = content or {file: [dict.fromkeys(COLUMNS[Path(file).stem], "1")] for file in chart.files}
+    return render(chart, dict.fromkeys(REVISIONS, rows))
 
 
 def draw(specification: dict[str, Any]) -> str:
-    """The chart as SVG, drawn by a newer Vega-Lite than the one that the template names, as in tools/report.py."""
+    """The chart as SVG, drawn by a newer Vega-Lite than the one that the template names, as on the project's page."""
     return vl_convert.vegalite_to_svg({key: value for key, value in specification.items() if key != "$schema"})
 
 
@@ -57,6 +45,27 @@ def fill_as_the_extension_does(content: Any, anchors: dict[str, Any]) -> Any:
     return content
 
 
+def specification_in_the_extension(chart: Chart) -> dict[str, Any]:
+    """With its own size, and its own color for each revision."""
+    content, definitions = renderer(chart).get_partial_filled_template()
+    size = 300 if "facet" in content else "container"
+    color = {"field": "rev", "scale": {"domain": list(REVISIONS), "range": list(REVISIONS.values())}}
+    anchors = {"COLOR": color, "PLOT_WIDTH": size, "PLOT_HEIGHT": size, "ZOOM_AND_PAN": {}}
+    filled: dict[str, Any] = fill_as_the_extension_does(
+        content, definitions["anchor_definitions"] | {f"<DVC_METRIC_{key}>": value for key, value in anchors.items()}
+    )
+    view = filled.get("spec", filled)
+    assert (view["width"], view["height"]) == (size, size)
+    return filled
+
+
+def marks(drawing: str) -> list[str]:
+    """The elements that stand for data."""
+    return re.findall(r'<path aria-label="[^"]*"[^>]*>', drawing) + re.findall(
+        r'<path [^>]*class="mark-line[^>]*>', drawing
+    )
+
+
 @pytest.mark.parametrize("name", CHARTS)
 def test_dvc_fills_every_anchor_and_the_chart_is_drawn(name: str) -> None:
     properties = CHARTS[name].properties
@@ -67,49 +76,103 @@ def test_dvc_fills_every_anchor_and_the_chart_is_drawn(name: str) -> None:
         assert f">{text}</text>" in drawing
     assert all(revision in drawing for revision in REVISIONS)
     assert "NaN" not in drawing
-    if properties["template"] == "curves":
-        assert drawing.count('stroke-dasharray="8,4"') > len(CHARTS[name].files)  # HEAD's lines, and the legend's
+    assert "undefined" not in drawing
 
 
 @pytest.mark.parametrize("name", CHARTS)
-def test_the_vs_code_extension_fits_the_chart_and_keeps_revisions_apart(name: str) -> None:
-    content, definitions = renderer(CHARTS[name]).get_partial_filled_template()
-    size = 300 if "facet" in content else "container"
-    color = {"field": "rev", "scale": {"domain": list(REVISIONS), "range": list(REVISIONS.values())}}
-    anchors = {"COLOR": color, "PLOT_WIDTH": size, "PLOT_HEIGHT": size, "ZOOM_AND_PAN": {}}
-    specification = fill_as_the_extension_does(
-        content, definitions["anchor_definitions"] | {f"<DVC_METRIC_{key}>": value for key, value in anchors.items()}
-    )
-    view = specification.get("spec", specification)
-    assert (view["width"], view["height"]) == (size, size)
-    drawing = draw(specification)
+def test_in_the_vs_code_extension_each_revision_has_its_color_and_engines_other_dashes_or_shapes(name: str) -> None:
+    chart = CHARTS[name]
+    drawing = draw(specification_in_the_extension(chart))
     assert "&lt;DVC" not in drawing
-    assert f">{CHARTS[name].properties['title']}</text>" in drawing
+    assert f">{chart.properties['title']}</text>" in drawing
     assert all(revision in drawing for revision in REVISIONS)
-    if CHARTS[name].properties["template"] == "confusions":
-        assert all(f'fill="{color}"' in drawing for color in REVISIONS.values())
+    if chart.properties["template"] == "confusion":
+        return  # whose colors are numbers: a matrix for each revision, under its name
+    drawn = marks(drawing)
+    for color in REVISIONS.values():
+        own = [mark for mark in drawn if f'="{color}"' in mark]
+        assert own, color
+        if chart.properties["template"] == "classes" and len(chart.files) > 1:
+            assert len({re.findall(r' d="(.+?)"', mark)[0] for mark in own if "symbol" in mark}) == len(chart.files)
+    if chart.properties["template"] == "curves":
+        dashes = re.findall(r'stroke-dasharray="(.*?)"', drawing)
+        assert len(set(dashes)) == len(chart.files)
+    assert set(re.findall(r'(?:fill|stroke)="(#[0-9a-f]{6})"', "".join(drawn))) == set(REVISIONS.values())
 
 
-@pytest.mark.parametrize("engines", [("torch",), ("scratch",), ("torch", "scratch"), MANY], ids=len)
-@pytest.mark.parametrize("name", ["validation loss", "accuracy by class"])
-def test_combined_charts_have_the_colors_of_the_figures(name: str, engines: tuple[str, ...]) -> None:
-    _, files, properties = CHARTS[name]
-    (field,) = set(properties["y"].values())
-    y = {f"plots/{engine}/{Path(files[0]).name}": field for engine in engines}
-    title = properties["title"] if len(engines) > 1 else f"Of {engines[0]}"  # a single file's engine is in the title
-    drawing = draw(renderer(Chart(name, list(y), properties | {"y": y, "title": title})).get_filled_template())
-    assert drawn_colors(drawing) == {engine: engine_colors(engines)[engine] for engine in engines}
-    legend = re.findall(r">(torch|scratch|zeta|abacus|engine\d)</text>", drawing)
-    assert legend == ["torch", "scratch", *sorted(set(engines) - {"torch", "scratch"})]
+def history(accuracies: list[float], losses: list[float]) -> list[dict[str, str]]:
+    rows = zip(range(1, len(losses) + 1), [0.1] * len(losses), losses, accuracies, losses, accuracies, strict=True)
+    return [dict(zip(curves.COLUMNS, map(str, row), strict=True)) for row in rows]
 
 
-@pytest.mark.parametrize("engine", ["torch", "scratch"])
-@pytest.mark.parametrize("file", ["history", "classes"])
-def test_charts_of_one_engine_have_its_color(file: str, engine: str) -> None:
-    drawing = draw(renderer(CHARTS[f"plots/{engine}/{file}.csv"]).get_filled_template())
-    assert drawn_colors(drawing) == {engine: engine_colors([engine])[engine]}
+def drawn_from(name: str, *contents: list[dict[str, str]]) -> str:
+    chart = CHARTS[name]
+    return draw(renderer(chart, dict(zip(chart.files, contents, strict=True))).get_filled_template())
 
 
-def drawn_colors(drawing: str) -> dict[str, str]:
-    found = re.findall(r'aria-label="[^"]*place: \d (\w+)[^"]*"[^>]*(?:fill|stroke)="(#\w+)"', drawing)
-    return {engine: color.upper() for engine, color in found}
+@pytest.mark.parametrize("name", ["validation loss", "validation accuracy", "training loss", "training accuracy"])
+def test_a_ring_marks_the_epoch_that_training_keeps(name: str) -> None:
+    """Also where epochs have two digits, and the first of equals."""
+    best_is_10 = history([0.5] * 9 + [0.9, 0.8], [0.1] * 11)
+    lower_loss = history([0.9, 0.9, 0.9, 0.8], [0.3, 0.2, 0.2, 0.1])
+    drawing = drawn_from(name, best_is_10, lower_loss)
+    rings = re.findall(r'aria-label="epoch: (\d+)[^"]*"[^>]*stroke-width="1.5"', drawing)
+    kept = [
+        int(curves.kept_epoch(pd.DataFrame(rows).astype(float))["epoch"].iloc[0]) for rows in (best_is_10, lower_loss)
+    ]
+    assert [int(epoch) for epoch in rings] == kept * len(REVISIONS) == [10, 2] * len(REVISIONS)
+    assert ">ring: the epoch whose weights are kept</text>" in drawing
+
+
+def heights(drawing: str) -> list[float]:
+    """The vertical position of each dot, from the top."""
+    return [
+        float(y) for y in re.findall(r'aria-label="epoch: [^"]*"[^>]*transform="translate\([\d.]+,([\d.]+)\)"', drawing)
+    ]
+
+
+@pytest.mark.parametrize("name", ["validation loss", "validation accuracy"])
+def test_a_run_that_fails_leaves_the_others_apart(name: str) -> None:
+    good = history([0.95, 0.97, 0.985], [0.2, 0.1, 0.05])
+    drawing = drawn_from(name, good, history([0.1135] * 3, [2.3] * 3))
+    first, second, third, *_ = heights(drawing)
+    assert abs(first - third) > 60  # of 300 pixels
+    assert abs(first - second) > 20
+    assert ("98.5%" in drawing) == ("accuracy" in name)
+
+
+def test_accuracy_of_100_percent_and_a_loss_of_0_are_drawn() -> None:
+    for name in ("validation accuracy", "validation loss"):
+        drawing = drawn_from(name, history([1.0], [0.0]), history([0.0], [3.0]))
+        assert len(heights(drawing)) == 2 * 2 * len(REVISIONS)  # each with its ring
+        assert all(0 <= height <= 300 for height in heights(drawing))
+
+
+def classes(recalls: list[float]) -> list[dict[str, str]]:
+    rows = [
+        (label, 100, 0.9, recall, max(recall - 0.01, 0), min(recall + 0.01, 1), 0.9)
+        for label, recall in enumerate(recalls)
+    ]
+    return [dict(zip(COLUMNS["classes"], map(str, row), strict=True)) for row in rows]
+
+
+def test_a_class_without_images_is_left_out_and_a_class_that_is_far_off_is_named_at_the_edge() -> None:
+    drawing = drawn_from("accuracy by class", classes([0.98, float("nan"), 0.97]), classes([0.99, 0.98, 0.1135]))
+    assert "nan" not in drawing.lower().replace("dominant", "")
+    points = re.findall(r'aria-roledescription="point"', drawing)
+    assert len(points) == 4 * len(REVISIONS)
+    assert drawing.count(">◀ 11.3%<") + drawing.count(">◀ 11.4%<") == len(REVISIONS)
+    assert ">50%</text>" not in drawing
+
+
+def test_confusions_have_the_same_colors_whatever_else_is_in_the_matrix() -> None:
+    def colors(worst: int) -> dict[str, str]:
+        counts = {("0", "0"): 990, ("0", "1"): 10, ("1", "0"): worst, ("1", "1"): 1000 - worst}
+        cells = [{"actual": a, "predicted": p, "count": str(count)} for (a, p), count in counts.items()]
+        drawing = drawn_from("plots/torch/confusion.csv", cells)
+        found = re.findall(r'<path aria-label="predicted: (\d); actual: (\d)[^"]*" [^>]*?fill="(.*?)"', drawing)
+        assert len(found) == 4 * len(REVISIONS)
+        return {predicted + actual: color for predicted, actual, color in found}
+
+    assert colors(5)["10"] == colors(900)["10"]  # ten images of class 0 are predicted as class 1
+    assert colors(5)["01"] != colors(900)["01"]

@@ -68,7 +68,8 @@ def encodings(
     by_engine = [anchor for anchor in PER_ENGINE if anchor in anchors]
     if len(shown) > 1:
         colors = revision_colors(revisions)
-        color = scale("rev", shown, [colors[label.split(", ")[-1]] for label in shown])
+        last = [max(filter(label.endswith, revisions), key=len) for label in shown]
+        color = scale("rev", shown, [colors[revision] for revision in last])
         if len(engines) > 1:
             return {COLOR: color} | {anchor: scale("filename", engines, PER_ENGINE[anchor]) for anchor in by_engine}
     elif len(engines) > 1:
