@@ -1,4 +1,6 @@
 # make              install what is needed, run the pipeline, show the metrics, compare with the committed results
+# make CPU=1        the same with PyTorch's packages for the CPU, which save gigabytes on Linux
+# make scratch      install all but PyTorch, train and evaluate the NumPy network, show its metrics
 # make reproduce    run the committed pipeline again in a clone, and compare every output with the committed one
 # make plots        build the page of all charts and figures, which needs no network; REVISIONS="HEAD~1" compares
 # make quick        run everything with one epoch each, beside the workspace, and show what comes of it
@@ -14,20 +16,36 @@
 # make recipes      train the README's recipes with 3 seeds each and write metrics/recipes.json, about an hour
 
 PYTHON ?= python3
+CPU_INDEX ?= https://download.pytorch.org/whl/cpu
+# What suffices for targets that do without PyTorch.
+BASE := $(or $(wildcard .venv/installed),.venv/scratch)
+# DVC runs `python` from this PATH, with the shell of make instead of the user's.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export SHELL
+# What would send Python, pip or git (in one of its hooks) elsewhere.
+unexport PYTHONHOME PYTHONPATH PYTHONSAFEPATH PYTHONINSPECT PYTHONOPTIMIZE PYTHONWARNINGS
+unexport PIP_USER PIP_TARGET PIP_PREFIX PIP_ROOT PIP_DRY_RUN PIP_NO_DEPS GIT_DIR GIT_INDEX_FILE GIT_WORK_TREE
 
-.PHONY: all reproduce plots quick gate test test-all portability check fuzz mutation bench seeds recipes
+TARGETS = all scratch reproduce plots quick gate test test-all portability check fuzz mutation bench seeds recipes
+.PHONY: $(TARGETS) preflight
+$(TARGETS) .venv/installed .venv/scratch: | preflight
+
 all: .venv/installed
-	python -m stages.engines.config
-	dvc repro
-	dvc metrics show metrics/summary.json
-	@python -m stages.tools.results
+	.venv/bin/python -m stages.engines.config
+	.venv/bin/python -m dvc repro
+	.venv/bin/python -m dvc metrics show metrics/summary.json
+	@.venv/bin/python -m stages.tools.results
+
+scratch: $(BASE)
+	.venv/bin/python -m stages.engines.config
+	.venv/bin/python -m dvc repro evaluate@scratch
+	.venv/bin/python -m dvc metrics show metrics/scratch.json
 
 reproduce: .venv/installed
 	@.venv/bin/python -m stages.tools.reproduce
 
-plots: .venv/installed
-	@python -m stages.tools.report $(REVISIONS)
+plots: $(BASE)
+	@.venv/bin/python -m stages.tools.report $(REVISIONS)
 
 quick: .venv/installed
 	@.venv/bin/python -m stages.tools.quick
@@ -36,36 +54,48 @@ gate: .venv/installed
 	@.venv/bin/python -m stages.tools.gate
 
 test: .venv/installed
-	python -m pytest -n 2 --dist loadfile -m "not slow and not emulated"
+	.venv/bin/python -m pytest -n 2 --dist loadfile -m "not slow and not emulated"
 
 test-all: .venv/installed
-	python -m pytest -n 2 --dist loadfile -m "not emulated"
+	.venv/bin/python -m pytest -n 2 --dist loadfile -m "not emulated"
 
 portability: .venv/installed
-	python -m pytest -n 2 -m emulated
+	.venv/bin/python -m pytest -n 2 -m emulated
 
 check: .venv/installed
-	ruff format --check .
-	ruff check .
-	mypy
+	.venv/bin/python -m ruff format --check .
+	.venv/bin/python -m ruff check .
+	.venv/bin/python -m mypy
 
 fuzz: .venv/installed
-	python -m tests.fuzz.parsers
+	.venv/bin/python -m tests.fuzz.parsers
 
 mutation: .venv/installed
-	python -m tests.mutation.backward
+	.venv/bin/python -m tests.mutation.backward
 
 bench: .venv/installed
-	python -m tests.benchmarks.speed
+	.venv/bin/python -m tests.benchmarks.speed
 
 seeds: .venv/installed
-	python -m tests.benchmarks.seeds
+	.venv/bin/python -m tests.benchmarks.seeds
 
 recipes: .venv/installed
-	python -m tests.benchmarks.recipes
+	.venv/bin/python -m tests.benchmarks.recipes
 
+preflight:
+	@$(or $(wildcard .venv/bin/python),$(PYTHON)) stages/tools/preflight.py
+
+# pip adds an index to those of its own settings, and takes 2.14.1+cpu for 2.14.1.
+PIP = .venv/bin/python -m pip install --no-user --constraint constraints.txt $(if $(CPU),--extra-index-url $(CPU_INDEX))
+FAILED = { echo "error: pip failed, as it says above; if it had no network, run the same again with one" >&2; exit 1; }
 .venv/installed: pyproject.toml constraints.txt
-	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.X")'
+	@$(PYTHON) stages/tools/preflight.py $(if $(CPU),cpu,all)
 	$(PYTHON) -m venv .venv
-	.venv/bin/python -m pip install --constraint constraints.txt '.[development]'
+	@$(PIP) '.[torch,development]' || $(FAILED)
+	touch $@
+
+.venv/scratch: pyproject.toml constraints.txt
+	@$(PYTHON) stages/tools/preflight.py scratch
+	$(PYTHON) -m venv .venv
+	@$(PIP) . || $(FAILED)
 	touch $@

@@ -3,6 +3,9 @@
 import os
 import sys
 
+if sys.platform == "win32":  # where DVC's shell does not know `exec`, and signals and locks are others
+    sys.exit("error: Windows itself is not supported: use WSL, https://learn.microsoft.com/windows/wsl/install")
+
 from stages.pipeline.arithmetic import prepare
 
 # Before anything large is imported, because DVC may end while a stage still imports what it needs, which takes seconds.

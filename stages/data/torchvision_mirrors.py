@@ -19,6 +19,8 @@ def fetch(config: FetchConfig, spec: DatasetSpec) -> RawFiles:
         with TemporaryDirectory() as folder:
             dataset = getattr(datasets, config.dataset)(folder, download=True)
             return {name: (Path(dataset.raw_folder) / name).read_bytes() for name in spec.sizes}
+    except ModuleNotFoundError:
+        raise PipelineError("is not installed; `make` installs it, `make scratch` does without") from None
     except Exception as error:  # torchvision lets through whatever urllib, ssl, gzip and its own parser raise
         raise PipelineError(short_message(error)) from None
     finally:
