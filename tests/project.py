@@ -12,10 +12,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from ruamel.yaml import YAML
 
+from stages.tools.preflight import in_git
 from tests.imports import ROOT
 
 SMALL = {
@@ -129,7 +131,7 @@ class Project:
 
     def copy(self, folder: Path) -> "Project":
         """The same project in another folder, DVC's cache and git's history included."""
-        shutil.copytree(self.folder, folder)
+        shutil.copytree(self.folder, folder, symlinks=True)
         return Project(folder)
 
     def clone(self, folder: Path) -> "Project":
@@ -222,18 +224,24 @@ def stages_run(output: str) -> list[str]:
     return re.findall(r"^Running stage '(.+)':", output, re.MULTILINE)
 
 
+def working_tree() -> list[str]:
+    """The project's files, what git ignores left out; in an unpacked archive, an empty repository lists them."""
+    with TemporaryDirectory() as empty:
+        command = ["git", "ls-files", "-z", "--others", "--exclude-standard"]
+        if in_git(ROOT):
+            command.append("--cached")
+        else:
+            subprocess.run(["git", "init", "--quiet", "--bare", empty], check=True)
+            command[1:1] = [f"--git-dir={empty}", "--work-tree=."]
+        listing = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return [name for name in listing.split("\0")[:-1] if (ROOT / name).is_file()]
+
+
 def copy_project(folder: Path) -> Project:
-    """Copy the working tree, what git ignores left out, into a new git repository with small synthetic parameters."""
-    listing = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        capture_output=True,
-        check=True,
-    )
-    for name in listing.stdout.decode().split("\0")[:-1]:
-        if (ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, folder / name)
+    """Copy the working tree into a new git repository, with small synthetic parameters."""
+    for name in working_tree():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, folder / name)
     project = Project(folder)
     project.run(*GIT, "init", "--quiet")
     project.set(SMALL)

@@ -30,7 +30,7 @@ def columns(table: str) -> int:
 
 
 def test_the_summary_that_make_shows_fits_a_screen() -> None:
-    assert "dvc metrics show metrics/summary.json\n" in (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert " dvc metrics show metrics/summary.json\n" in (ROOT / "Makefile").read_text(encoding="utf-8")
     assert columns(Project(ROOT).dvc("metrics", "show", "metrics/summary.json")) <= SCREEN
 
 

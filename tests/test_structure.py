@@ -5,16 +5,20 @@ import re
 import subprocess
 import sys
 import tomllib
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
 import pytest
+from packaging.specifiers import SpecifierSet
 from ruamel.yaml import YAML
 
+from stages.tools.preflight import in_git
 from tests.imports import ROOT, imported, path_of
 from tests.project import Project
 
 FILES = sorted(path.relative_to(ROOT) for path in (ROOT / "stages").rglob("*.py"))
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 DVC = YAML(typ="safe", pure=True).load(ROOT / "dvc.yaml")
 
 
@@ -106,11 +110,24 @@ def test_importing_the_numpy_library_loads_numpy_and_the_standard_library_alone(
 
 
 def test_nothing_is_imported_that_pyproject_does_not_declare() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    names = {name.lower().replace("-", "_").split(".")[0] for name in project["dependencies"]}
+    names = {
+        name.lower().replace("-", "_").split(".")[0]
+        for name in [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["torch"]]
+    }
     declared = names | {"stages", "vl_convert", "PIL", "pydantic_core", "urllib3"}  # the last three come with others
     used = {module.split(".")[0] for path in FILES for module in imported(path)}
     assert used - declared <= sys.stdlib_module_names
+
+
+def test_every_pinned_release_takes_the_oldest_python_that_pyproject_allows() -> None:
+    """Also its first patch release: Debian 12 has 3.11.2, and with an unsuitable pin pip fails after minutes."""
+    oldest = f"{PROJECT['requires-python'].removeprefix('>=').split(',')[0]}.0"
+    pins = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").split())
+    pinned = [each for each in distributions() if pins.get(each.name) == each.version]
+    assert len(pinned) > len(pins) / 2
+    assert [
+        each.name for each in pinned if not SpecifierSet(each.metadata["Requires-Python"] or "").contains(oldest)
+    ] == []
 
 
 def test_torchvision_belongs_to_the_installed_torch() -> None:
@@ -119,6 +136,7 @@ def test_torchvision_belongs_to_the_installed_torch() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+@pytest.mark.skipif(not in_git(ROOT), reason="an unpacked archive has no list of its files")
 def test_the_top_level_holds_what_the_readme_lists_and_nothing_else() -> None:
     tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
     top = {Path(name).parts[0] for name in tracked}
