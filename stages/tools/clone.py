@@ -7,7 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from stages.pipeline.config import DataConfig
 from stages.pipeline.errors import PipelineError
+from stages.pipeline.params import load_config
 from stages.tools.commands import SIGNALS, run
 from stages.tools.git import git
 
@@ -33,8 +35,10 @@ def clone_head(name: str) -> Iterator[Path]:
 
 def run_pipeline(clone: Path, *options: str, environment: Mapping[str, str] | None = None) -> None:
     """Run the pipeline there, from the raw images that are already here. Raises PipelineError when a stage fails."""
-    if RAW.exists():
-        shutil.copytree(RAW, clone / RAW, dirs_exist_ok=True)  # the fetch stage compares their SHA-256 sums
+    directory = Path(load_config(DataConfig, clone / "params.yaml").fetch.directory)
+    for images in (RAW, directory):  # the fetch stage compares SHA-256 sums
+        if images.is_dir() and not images.is_absolute():
+            shutil.copytree(images, clone / images, dirs_exist_ok=True)
     site = {"DVC_SITE_CACHE_DIR": str(clone / ".dvc/tmp/site")}  # instead of /var/tmp, where nobody would remove it
     if run(clone, "dvc", "repro", *options, environment={**site, **(environment or {})}).returncode:
         raise PipelineError("the pipeline failed in a copy of the project; its own message stands above")

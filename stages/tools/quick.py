@@ -11,6 +11,7 @@ from typing import Any
 from dvc.repo import Repo
 from ruamel.yaml import YAML
 
+from stages.engines.config import Config
 from stages.pipeline.params import load_config
 from stages.tools.clone import clone_head, run_pipeline
 from stages.tools.commands import run, start
@@ -20,7 +21,7 @@ from stages.tools.git import changed_files, new_files, require_in_head
 def main() -> None:
     """Clone, copy, run, and print the metrics of both."""
     require_in_head("dvc.yaml")
-    load_config()  # raises here what would stop the first stage
+    load_config(Config)  # raises here what would stop the first stage
     with clone_head("quick") as clone:
         copy_changes(Path(), clone)
         share_cache(clone)

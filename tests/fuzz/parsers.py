@@ -19,8 +19,8 @@ import numpy as np
 
 from stages.data import directory, package_index
 from stages.data.idx import TRAIN_IMAGES, TRAIN_LABELS, decode
-from stages.engines.config import Config
 from stages.data.raw_files import verify
+from stages.engines.config import Config
 from stages.engines.scratch_engine import ScratchClassifier
 from stages.engines.torch_engine import TorchClassifier
 from stages.pipeline.errors import PipelineError
