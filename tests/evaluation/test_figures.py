@@ -238,8 +238,9 @@ def test_reliability_shows_bins_of_enough_images_each_and_the_calibration_error(
         np.testing.assert_allclose(np.array(edges) * 15, np.rint(np.array(edges) * 15))  # merged from 15 equal bins
         confidence, correct = each.max(axis=1), each.argmax(axis=1) == LABELS
         points = next(line for line in above.lines if str(line.get_label()).startswith(engine))
-        assert len(bars) == len(points.get_xydata()) > 1
-        for bar, low, high, point in zip(bars, edges[:-1], edges[1:], points.get_xydata(), strict=True):
+        positions = np.asarray(points.get_xydata())
+        assert len(bars) == len(positions) > 1
+        for bar, low, high, point in zip(bars, edges[:-1], edges[1:], positions, strict=True):
             inside = (low < confidence) & (confidence <= high)
             assert bar.get_height() == inside.sum() >= reliability.MIN_COUNT
             np.testing.assert_allclose(point, [confidence[inside].mean(), correct[inside].mean()])

@@ -19,11 +19,14 @@ MAIN = (  # parameters that are shown though they are the same in all revisions
 )  # fmt: skip
 
 
+Row = tuple[str, list[str]]
+
+
 class Table(NamedTuple):
     """A title, and rows of a name and a text for each revision."""
 
     title: str
-    rows: list[tuple[str, list[str]]]
+    rows: list[Row]
 
 
 def metrics_table(revisions: Sequence[str]) -> Table:
@@ -35,7 +38,8 @@ def metrics_table(revisions: Sequence[str]) -> Table:
 def parameters_tables(revisions: Sequence[str]) -> tuple[Table, Table]:
     """The parameters that differ between revisions, or of a single one the main ones, and all others."""
     columns = [_read(dvc.api.params_show, PARAMETERS, revision) for revision in revisions]
-    first, others = [], []
+    first: list[Row] = []
+    others: list[Row] = []
     for name, values in _rows(columns).items():
         row = name, ["–" if value is MISSING else json.dumps(value).strip('"') for value in values]
         is_first = len(set(row[1])) > 1 if len(revisions) > 1 else any(fnmatch(name, main) for main in MAIN)
