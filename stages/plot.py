@@ -12,6 +12,7 @@ from stages.evaluation.figures import curves, mistakes, parity, reliability, wei
 from stages.evaluation.figures.style import STYLE, to_png
 from stages.pipeline.errors import PipelineError
 from stages.pipeline.files import write_bytes
+from stages.pipeline.history import load_history
 from stages.pipeline.splits import load_predictions, load_split, load_standardization
 from stages.pipeline.stage import run
 
@@ -35,9 +36,7 @@ def draw_all() -> dict[str, Figure]:
     images, labels = load_split("test")
     mean, std = load_standardization()
     probabilities = {engine: load_predictions(engine, len(labels)) for engine in ENGINES}
-    histories = {
-        engine: load_table(Path(f"plots/{engine}/history.csv"), curves.COLUMNS, f"train_{engine}") for engine in ENGINES
-    }
+    histories = {engine: pd.DataFrame(load_history(engine)) for engine in ENGINES}
     losses = load_table(Path("plots/parity.csv"), parity.COLUMNS, "parity")
     states = {engine: load(engine).state_dict() for engine in ENGINES}
     return {

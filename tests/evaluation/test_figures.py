@@ -24,6 +24,7 @@ from stages.evaluation.figures.style import ENGINE_COLORS, STYLE, engine_colors,
 from stages.evaluation.metrics import CalibrationBins, expected_calibration_error
 from stages.pipeline.errors import PipelineError
 from stages.pipeline.files import write_bytes, write_csv, write_json, write_npy
+from stages.pipeline.history import EpochMetrics, load_history
 from tests.configs import make_config
 
 ENGINES = ("torch", "scratch")
@@ -59,7 +60,7 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_csv(Path("plots/parity.csv"), parity.COLUMNS, random_table(parity.COLUMNS, 300).to_numpy().tolist())
     for engine, wrong in (("torch", 25), ("scratch", 40)):
         write_npy(Path(f"data/predictions/{engine}.npy"), predictions(2, wrong))
-        write_csv(Path(f"plots/{engine}/history.csv"), curves.COLUMNS, [(1, 0.001, 2.0, 0.5, 2.1, 0.4)])
+        write_csv(Path(f"plots/{engine}/history.csv"), EpochMetrics._fields, [(1, 0.001, 2.0, 0.5, 2.1, 0.4)])
     write_bytes(Path("models/torch/mnist_model.pth"), TorchClassifier(make_config(hidden_sizes=[64])).to_bytes())
     write_bytes(Path("models/scratch/model.npz"), ScratchClassifier(make_config(hidden_sizes=[])).to_bytes())
     return tmp_path
@@ -73,9 +74,7 @@ def test_the_stage_leaves_its_figures_alone_and_small_whatever_matplotlibrc_says
     contents = {path.stem: path.read_bytes() for path in folder.iterdir()}
     assert set(contents) == {"curves", "mistakes", "parity", "reliability", "weights"}
     with style.context(STYLE):
-        histories = {
-            engine: plot.load_table(Path(f"plots/{engine}/history.csv"), curves.COLUMNS, "") for engine in ENGINES
-        }
+        histories = {engine: pd.DataFrame(load_history(engine)) for engine in ENGINES}
         assert to_png(curves.draw(histories)) == contents["curves"]
     for name, content in contents.items():
         assert len(content) < SIZE_LIMIT, name
@@ -112,7 +111,7 @@ def test_predictions_of_another_test_split_are_refused(results: Path) -> None:
 
 @pytest.mark.parametrize("epochs", [1, 5])
 def test_curves_show_the_history_at_whole_epochs_and_ring_the_kept_one(epochs: int) -> None:
-    histories = {engine: random_table(curves.COLUMNS, epochs, seed) for seed, engine in enumerate(ENGINES)}
+    histories = {engine: random_table(EpochMetrics._fields, epochs, seed) for seed, engine in enumerate(ENGINES)}
     figure = curves.draw(histories)
     axes = {axis.get_title(): axis for axis in figure.axes}
     assert list(axes) == ["Loss", "Accuracy", "Learning rate"]
@@ -134,7 +133,7 @@ def test_curves_show_the_history_at_whole_epochs_and_ring_the_kept_one(epochs: i
 
 
 def test_equal_learning_rates_are_one_gray_line_and_others_have_their_engines_colors() -> None:
-    first, other = random_table(curves.COLUMNS, 4, 0), random_table(curves.COLUMNS, 4, 1)
+    first, other = random_table(EpochMetrics._fields, 4, 0), random_table(EpochMetrics._fields, 4, 1)
     histories = {"torch": first, "scratch": other, "zeta": first.assign(train_loss=0.5)}
     *_, axis = curves.draw(histories).axes
     assert axis.get_title() == "Learning rate, the same for torch and zeta"
@@ -150,8 +149,8 @@ def test_equal_learning_rates_are_one_gray_line_and_others_have_their_engines_co
     [([0.9, 0.8], [0.5, 0.1], 1), ([0.8, 0.9, 0.9], [0.1, 0.3, 0.2], 3), ([0.9, 0.9, 0.8], [0.2, 0.2, 0.1], 1)],
 )
 def test_the_kept_epoch_is_the_one_that_training_keeps(accuracies: list[float], losses: list[float], kept: int) -> None:
-    epochs = range(1, len(losses) + 1)
-    history = pd.DataFrame({"epoch": epochs, "validation_accuracy": accuracies, "validation_loss": losses})
+    measured = enumerate(zip(losses, accuracies, strict=True), 1)
+    history = pd.DataFrame([EpochMetrics(epoch, 0.1, 1.0, 0.5, *both) for epoch, both in measured])
     assert curves.kept_epoch(history)["epoch"].tolist() == [kept]
 
 
@@ -305,7 +304,7 @@ def test_every_figure_shows_any_number_of_engines(number: int) -> None:
     engines = MANY[:number]
     probabilities = {engine: predictions(seed, 30 * seed) for seed, engine in enumerate(engines)}
     figures = [
-        curves.draw({engine: random_table(curves.COLUMNS, 2) for engine in engines}),
+        curves.draw({engine: random_table(EpochMetrics._fields, 2) for engine in engines}),
         mistakes.draw(IMAGES, LABELS, probabilities),
         reliability.draw(probabilities, LABELS),
         weights.draw({engine: {"1.weight": np.eye(20, 784)} for engine in engines}),

@@ -12,11 +12,12 @@ import vl_convert
 from stages.evaluation.figures import curves, parity
 from stages.evaluation.metrics import confusion_matrix
 from stages.evaluation.tables import make_tables
+from stages.pipeline.history import EpochMetrics
 from tests.charts import Chart, collect_charts, render
 from tests.evaluation.test_metrics import LABELS, PREDICTED
 
 CHARTS = {chart.name: chart for chart in collect_charts()}
-COLUMNS = {"history": curves.COLUMNS, "parity": parity.COLUMNS} | {
+COLUMNS = {"history": EpochMetrics._fields, "parity": parity.COLUMNS} | {
     name: table.columns for name, table in make_tables(confusion_matrix(PREDICTED, LABELS)).items()
 }
 REVISIONS = {"workspace": "#123456", "HEAD": "#abcdef"}  # and the colors that the extension might give them
@@ -102,7 +103,7 @@ def test_in_the_vs_code_extension_each_revision_has_its_color_and_engines_other_
 
 def history(accuracies: list[float], losses: list[float]) -> list[dict[str, str]]:
     rows = zip(range(1, len(losses) + 1), [0.1] * len(losses), losses, accuracies, losses, accuracies, strict=True)
-    return [dict(zip(curves.COLUMNS, map(str, row), strict=True)) for row in rows]
+    return [dict(zip(EpochMetrics._fields, map(str, row), strict=True)) for row in rows]
 
 
 def drawn_from(name: str, *contents: list[dict[str, str]]) -> str:

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import vl_convert
 
-from stages.evaluation.figures import curves
 from stages.evaluation.figures.style import ENGINE_COLORS, engine_colors
+from stages.pipeline.history import EpochMetrics
 from stages.tools.report.charts import make_charts, revision_colors
 from tests.charts import Chart, collect_charts, render
 
@@ -24,7 +24,7 @@ def rows(file: str, value: float) -> list[dict[str, str]]:
     """Two rows of a file; ``value`` is what distinguishes revisions."""
     if file.endswith("confusion.csv"):
         return [{"actual": "0", "predicted": "1", "count": str(value)}, {"actual": "1", "predicted": "1", "count": "7"}]
-    columns = curves.COLUMNS if file.endswith("history.csv") else CLASSES
+    columns = EpochMetrics._fields if file.endswith("history.csv") else CLASSES
     return [{**dict.fromkeys(columns, str(value)), columns[0]: str(row)} for row in (1, 2)]
 
 

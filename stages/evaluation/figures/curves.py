@@ -9,8 +9,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from stages.evaluation.figures.style import WIDTH, engine_colors
+from stages.pipeline.history import EpochMetrics, best_epoch
 
-COLUMNS = ("epoch", "learning_rate", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
 TRAINING: dict[str, Any] = {"linestyle": "--", "marker": "."}
 VALIDATION: dict[str, Any] = {"linestyle": "-", "marker": "."}
 KEPT: dict[str, Any] = {"linestyle": "", "marker": "o", "markersize": 11, "markerfacecolor": "none"}
@@ -56,6 +56,6 @@ def distinct_schedules(histories: Mapping[str, pd.DataFrame]) -> list[list[str]]
 
 
 def kept_epoch(history: pd.DataFrame) -> pd.DataFrame:
-    """The row of the epoch that training kept: highest validation accuracy, then lowest validation loss, then first."""
-    ranked = history.sort_values(["validation_accuracy", "validation_loss"], ascending=[False, True], kind="stable")
-    return ranked.head(1)
+    """The row of the epoch that training kept."""
+    kept = best_epoch([EpochMetrics(*row) for row in history.itertuples(index=False)])
+    return history[history["epoch"] == kept.epoch]
