@@ -142,5 +142,5 @@ def test_the_top_level_holds_what_the_readme_lists_and_nothing_else() -> None:
     top = {Path(name).parts[0] for name in tracked}
     files = {"README.md", "pyproject.toml", "constraints.txt", "Makefile", "dvc.yaml", "dvc.lock", "params.yaml"}
     folders = {"stages", "data", "metrics", "plots", "tests"}
-    hidden = {".ci", ".dvc", ".dvcignore", ".gitignore", ".gitattributes"}
+    hidden = {".ci", ".devcontainer", ".dvc", ".dvcignore", ".editorconfig", ".gitattributes", ".github", ".gitignore"}
     assert files | folders <= top <= files | folders | hidden
