@@ -100,7 +100,7 @@ def test_a_conflict_in_params_yaml_is_named_until_it_is_resolved(
     shell(project, TAKE_A_SIDE)
     refused = project.run("sh", "-c", REPRO, check=False)
     assert refused.returncode
-    assert "params.yaml' is invalid" in refused.stdout
+    assert "unable to read: 'params.yaml', YAML file structure is corrupted" in refused.stdout
     resolved = project.run("git", "show", "theirs:params.yaml").stdout
     (project.folder / "params.yaml").write_text(resolved, encoding="utf-8")
     project.set(OURS)
