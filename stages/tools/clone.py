@@ -11,7 +11,7 @@ from stages.pipeline.config import DataConfig
 from stages.pipeline.errors import PipelineError
 from stages.pipeline.params import load_config
 from stages.tools.commands import SIGNALS, run
-from stages.tools.git import git
+from stages.tools.git import git, location
 
 RAW = Path("data/raw")
 # The updater would write into the folder while that is removed. The cache is the clone's own, whatever is configured.
@@ -21,11 +21,11 @@ SETTINGS = "[core]\n    check_update = false\n[cache]\n    dir = cache\n"
 @contextmanager
 def clone_head(name: str) -> Iterator[Path]:
     """Clone what is committed; yields this project's folder in the clone, which is removed in the end."""
-    repository, prefix = (git(Path(), "rev-parse", f"--show-{part}").rstrip("\n") for part in ("toplevel", "prefix"))
+    repository, prefix = location()
     with TemporaryDirectory(prefix=f"{name}-") as folder:
         try:
             clone = Path(folder, "clone")
-            git(Path(repository), "clone", "--quiet", "--no-local", "--depth=1", ".", str(clone))
+            git(repository, "clone", "--quiet", "--no-local", "--depth=1", ".", str(clone))
             (clone / prefix / ".dvc/config.local").write_text(SETTINGS, encoding="utf-8")
             yield clone / prefix
         finally:
@@ -33,12 +33,12 @@ def clone_head(name: str) -> Iterator[Path]:
                 signal.signal(number, signal.SIG_IGN)
 
 
-def run_pipeline(clone: Path, *options: str, environment: Mapping[str, str] | None = None) -> None:
+def run_pipeline(clone: Path, environment: Mapping[str, str] | None = None) -> None:
     """Run the pipeline there, from the raw images that are already here. Raises PipelineError when a stage fails."""
     directory = Path(load_config(DataConfig, clone / "params.yaml").fetch.directory)
     for images in (RAW, directory):  # the fetch stage compares SHA-256 sums
         if images.is_dir() and not images.is_absolute():
             shutil.copytree(images, clone / images, dirs_exist_ok=True)
     site = {"DVC_SITE_CACHE_DIR": str(clone / ".dvc/tmp/site")}  # instead of /var/tmp, where nobody would remove it
-    if run(clone, "dvc", "repro", *options, environment={**site, **(environment or {})}).returncode:
+    if run(clone, "dvc", "repro", environment={**site, **(environment or {})}).returncode:
         raise PipelineError("the pipeline failed in a copy of the project; its own message stands above")

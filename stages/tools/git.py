@@ -17,12 +17,16 @@ def git(folder: Path, *arguments: str) -> str:
     return done.stdout
 
 
+def location() -> tuple[Path, str]:
+    """The repository's folder, and the project's in it: ``""`` or ending with a slash."""
+    repository, prefix = (git(Path(), "rev-parse", f"--show-{part}").rstrip("\n") for part in ("toplevel", "prefix"))
+    return Path(repository), prefix
+
+
 def require_in_head(file: str) -> None:
     """Raise PipelineError where the last commit does not have a file of this project, named from here."""
     try:
-        repository, prefix = (
-            git(Path(), "rev-parse", f"--show-{name}").rstrip("\n") for name in ("toplevel", "prefix")
-        )
+        repository, prefix = location()
         git(Path(), "rev-parse", "--quiet", "--verify", "HEAD")  # fails without a word
         if not git(Path(), "ls-tree", "--name-only", "HEAD", file):
             raise PipelineError(f"HEAD of {repository} has no {prefix}{file}")

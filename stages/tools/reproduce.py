@@ -12,7 +12,7 @@ from dvc.api import DVCFileSystem
 from stages.tools.clone import clone_head, run_pipeline
 from stages.tools.commands import run, start
 from stages.tools.differences import describe_difference
-from stages.tools.git import changed_files, git, require_in_head
+from stages.tools.git import changed_files, git, location, require_in_head
 from stages.tools.machine import other_versions
 from stages.tools.results import IDENTICAL, committed_outputs, compare_outputs
 
@@ -30,7 +30,7 @@ def main() -> None:
         remove_results(clone)
         # Nobody else's settings, which may name a cache that has the results.
         settings = {f"DVC_{level}_CONFIG_DIR": str(clone / ".dvc/tmp") for level in ("GLOBAL", "SYSTEM")}
-        run_pipeline(clone, environment=settings)
+        run_pipeline(clone, settings)
         commit = git(clone, "rev-parse", "--short", "HEAD").strip()
         print(f"\nThe results of {commit}, computed again", flush=True)
         run(clone, "python", "-m", "stages.tools.machine")
@@ -61,7 +61,7 @@ def describe_output(clone: Path, path: str) -> list[str]:
     after = {file.relative_to(clone).as_posix(): file.read_bytes() for file in files}
     if not after:
         return ["missing: the committed pipeline does not make it"]
-    root = "/" + git(Path(), "rev-parse", "--show-prefix").rstrip("\n")  # of the repository's paths, for DVC
+    root = f"/{location()[1]}"  # the project's, in DVC's view of a commit
     try:
         head = DVCFileSystem(".", rev="HEAD")  # what is in git, or in DVC's cache
         before = {name.removeprefix(root): head.read_bytes(name) for name in head.find(f"{root}{path}")}

@@ -45,7 +45,7 @@ def repository(tmp_path: Path) -> Project:
     project = Project(tmp_path / "repository/Mein Projekt ü")
     project.folder.mkdir(parents=True)
     subprocess.run(["git", "init", "--quiet", project.folder.parent], check=True)
-    for name in ("../outside", *NAMES):
+    for name in ("../outside", "name of before", *NAMES):
         path = project.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(name)
@@ -79,7 +79,7 @@ def test_a_clone_gets_the_workspaces_state_of_every_file_that_git_does_not_ignor
     (folder / "dir/deep").rmdir()
     (folder / "dir").rmdir()
     (folder / "dir").write_text("and a folder a file")
-    repository.run("git", "mv", "with blank/x y", "staged rename")
+    repository.run("git", "mv", "name of before", "staged rename")
     repository.run("git", "rm", "--quiet", "--cached", "--", "-dash")  # still there
     (folder / "staged and gone").write_text("")
     (folder / "intended").write_text("with git add -N")
