@@ -80,12 +80,12 @@ def test_an_unpacked_archive_works_without_git_and_becomes_a_repository(unusual:
         outer = Project(unusual.folder.parent)
         outer.run(*GIT, "init", "--quiet")
         (outer.folder / ".gitignore").write_text("*" if "ignores" in surroundings else "*.md")
-    (unusual.folder / "metrics/summary.json").unlink()
-    shutil.rmtree(unusual.folder / ".dvc/cache/runs")
+    with (unusual.folder / "stages/compare.py").open("a") as file:
+        file.write("# changed\n")  # a stage has to run
     output = unusual.run("make").stdout
     assert output.startswith("note: no git repository here")
     assert stages_run(output) == ["compare"]
-    assert output.endswith("\nno git repository here, so no committed results to compare with\n")
+    assert output.splitlines()[-1].startswith("no committed results to compare with: ")
     unusual.run("make", "plots")
     unusual.run(*GIT, "init", "--quiet")
     unusual.run("make")
@@ -93,6 +93,15 @@ def test_an_unpacked_archive_works_without_git_and_becomes_a_repository(unusual:
     assert unusual.run("make").stdout.endswith("\nresults identical to the committed ones\n")
     assert "no_scm" not in unusual.read(CONFIG).decode()
     assert "/somewhere" in unusual.dvc("remote", "list")
+
+
+@pytest.mark.slow
+def test_a_stage_that_make_scratch_does_not_run_says_what_is_not_installed(project: Project, tmp_path: Path) -> None:
+    (tmp_path / "torch.py").write_text("raise ModuleNotFoundError('No module named torch', name='torch')")
+    command = ("dvc", "repro", "--force", "--single-item", "train_torch")
+    output = project.run(*command, check=False, environment={"PYTHONPATH": str(tmp_path)}).stdout
+    assert "\nerror: torch is not installed; `make` installs it\n" in output
+    assert "Traceback" not in output
 
 
 @pytest.mark.skipif(not in_git(ROOT), reason="an unpacked archive cannot be cloned")

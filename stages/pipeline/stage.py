@@ -31,6 +31,8 @@ def run(main: Callable[[], None]) -> None:
         main()
     except (PipelineError, OSError) as error:
         sys.exit(f"error: {error}")
+    except ModuleNotFoundError as error:  # PyTorch, after `make scratch`
+        sys.exit(f"error: {error.name} is not installed; `make` installs it")
     except MemoryError:
         sys.exit("error: out of memory; make the network, the batch or the data smaller")
     except KeyboardInterrupt:

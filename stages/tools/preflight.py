@@ -20,7 +20,7 @@ DVC_CONFIG = Path(".dvc/config.local")  # its settings that git ignores
 WITH_CUDA = ("Linux-x86_64", "Linux-aarch64")  # where PyTorch's own packages bring CUDA
 WITH_PYTORCH = (*WITH_CUDA, "Darwin-arm64")
 # Gigabytes: of .venv, data and DVC's cache; of the packages, which pip downloads into the folder for temporary files.
-SIZES = {"scratch": (1.5, 0.3), "cpu": (2.5, 0.7), "all": (7.0, 3.0)}
+SIZES = {"scratch": (1.5, 0.3), "cpu": (3.0, 0.8), "all": (7.0, 3.3)}
 
 
 def main(what: str) -> int:

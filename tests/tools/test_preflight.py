@@ -85,9 +85,9 @@ def test_what_is_missing_is_said_in_one_line(folder: Path, lack: str) -> None:
     [
         ("scratch", MACHINE.format("Darwin", "x86_64")),
         ("scratch", FREE.format(2)),
-        ("cpu", FREE.format(3.3)),
-        ("all", f"{FREE.format(3.3)}; {MACHINE.format('Darwin', 'arm64')}"),
-        ("all", FREE.format(10.1)),
+        ("cpu", FREE.format(3.9)),
+        ("all", f"{FREE.format(3.9)}; {MACHINE.format('Darwin', 'arm64')}"),
+        ("all", FREE.format(10.4)),
     ],
 )
 def test_what_suffices_is_let_through(folder: Path, what: str, elsewhere: str) -> None:
@@ -138,6 +138,13 @@ def test_a_venv_whose_python_is_gone_is_explained(folder: Path) -> None:
         1,
         ["error: the Python that .venv was made with is gone: rm -r .venv, then the same again"],
     )
+
+
+def test_cpu_says_that_it_does_not_replace_what_is_installed_with_cuda(folder: Path) -> None:
+    assert len(lines(folder, env={**os.environ, "CPU": "1"})[1]) == 1
+    (folder / ".venv/lib/python3.11/site-packages/nvidia").mkdir(parents=True)
+    status, (_, note) = lines(folder, env={**os.environ, "CPU": "1"})
+    assert (status, note[-37:]) == (0, "replace: rm -r .venv, then make CPU=1")
 
 
 def test_the_pythons_are_those_that_pyproject_allows() -> None:
