@@ -68,14 +68,14 @@ class Checkpoint:
 
         Raises PipelineError when it is this training's and yet does not fit, as of another version of PyTorch.
         """
+        if not self.path.exists():
+            return Progress()
         try:
             with np.load(io.BytesIO(self.path.read_bytes()), allow_pickle=False) as file:
                 state = dict(file)
             metadata = json.loads(str(state.pop("metadata")))
             if metadata["identity"] != self._identity:
                 raise ValueError("it belongs to another config, device or kernels, to other data or code")
-        except FileNotFoundError:
-            return Progress()
         except Exception as error:  # damaged bytes can fail anywhere in the reading
             print(f"{self.path}: cannot be resumed, {error}; starting with the first epoch", flush=True)
             return Progress()
