@@ -41,6 +41,7 @@ def fetch(config: FetchConfig, seed: int, folder: Path, spec: DatasetSpec) -> No
         return
     reasons = []
     for source in config.sources:
+        print(f"fetching {spec.name} from {source}", flush=True)
         try:
             files = _fetch_from(source, config, seed, spec)
         except PipelineError as error:
@@ -112,9 +113,9 @@ def _no_source(dataset: str, reasons: list[str]) -> str:
         [
             f"no source in fetch.sources gave {dataset}:",
             *(f"  {reason}" for reason in reasons),
-            "With its four files in a folder: "
+            "With its four files in a folder, set fetch.sources and fetch.directory in params.yaml: "
             "dvc exp run -S 'fetch.sources=[directory]' -S fetch.directory=/absolute/path/of/the/folder",
-            "On synthetic images instead: dvc exp run -S 'fetch.sources=[synthetic]'",
+            "For synthetic images, set fetch.sources: dvc exp run -S 'fetch.sources=[synthetic]'",
         ]
     )
 
