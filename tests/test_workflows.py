@@ -1,6 +1,7 @@
 """GitHub's workflows: free of mistakes that a linter finds, and their own shell run as it is written."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -67,8 +68,9 @@ def test_the_summary_shows_what_changed_since_the_commit_before(project: Project
     *_, before, head = project.run("git", "rev-list", "--reverse", "HEAD").stdout.split()
     compared = summary(before)
     assert f"### Params since {before[:7]}\n\n| Path " in compared
-    assert "| params.yaml | scratch.network.hidden_sizes | [16] " in compared
+    assert re.search(r"\| params.yaml +\| scratch.network.hidden_sizes +\| \[16\] +\| \[24\] +\|", compared)
     assert f"### Metrics since {before[:7]}\n\n| Path " in compared
-    assert "| metrics/scratch.json | parameters " in compared
-    assert summary("0" * 40) == compared  # as of a branch's first push
+    assert re.search(r"\| metrics/scratch.json +\| parameters +\|", compared)
+    first_push = summary("0" * 40)
+    assert sorted(first_push.splitlines()) == sorted(compared.splitlines())  # DVC's order of files varies
     assert summary(head) == f"### Params since {head[:7]}\n\nno change\n\n### Metrics since {head[:7]}\n\nno change\n\n"
