@@ -73,4 +73,4 @@ def test_the_summary_shows_what_changed_since_the_commit_before(project: Project
     assert re.search(r"\| metrics/scratch.json +\| parameters +\|", compared)
     first_push = summary("0" * 40)
     assert sorted(first_push.splitlines()) == sorted(compared.splitlines())  # DVC's order of files varies
-    assert summary(head) == f"### Params since {head[:7]}\n\nno change\n\n### Metrics since {head[:7]}\n\nno change\n\n"
+    assert not re.search(r"\.(yaml|json)", summary(head))  # two tables without a row
