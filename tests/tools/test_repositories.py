@@ -42,14 +42,11 @@ def test_in_a_folder_of_a_repository_every_tool_works_as_in_a_repository_of_its_
     project.set({"scratch.optimizer.learning_rate": "0.02"})
     (project.folder / "stages/evaluation/größe.py").write_text("")
     assert "scratch (params.yaml: scratch modified)" in run_tool(project, "gate", status=1)
+    changes = project.status()
     quick = run_tool(project, "quick")
     assert "epoch 1/1" in quick
     assert re.search(r"^metrics/scratch.json +accuracy +[\d.]+ +[\d.]+", quick, re.MULTILINE)
-    assert project.status().splitlines() == [
-        ' M "../../../another project"',
-        " M params.yaml",
-        '?? "stages/evaluation/gr\\303\\266\\303\\237e.py"',
-    ]
+    assert project.status() == changes
     project.dvc("repro", "compare")
     assert run_tool(project, "results").startswith(
         "results differ from the committed ones: data/predictions/scratch.npy, metrics/"
