@@ -35,10 +35,13 @@ def clone_head(name: str) -> Iterator[Path]:
 
 def run_pipeline(clone: Path, environment: Mapping[str, str] | None = None) -> None:
     """Run the pipeline there, from the raw images that are already here. Raises PipelineError when a stage fails."""
+    site = {"DVC_SITE_CACHE_DIR": str(clone / ".dvc/tmp/site")}  # instead of /var/tmp, where nobody would remove it
+    everything = {**site, **(environment or {})}
+    if not RAW.exists() and (clone / "dvc.lock").exists():  # the images may be in DVC's cache
+        run(clone, "dvc", "checkout", "--quiet", RAW.as_posix(), capture=True, environment=everything)
     directory = Path(load_config(DataConfig, clone / "params.yaml").fetch.directory)
     for images in (RAW, directory):  # the fetch stage compares SHA-256 sums
         if images.is_dir() and not images.is_absolute():
             shutil.copytree(images, clone / images, dirs_exist_ok=True)
-    site = {"DVC_SITE_CACHE_DIR": str(clone / ".dvc/tmp/site")}  # instead of /var/tmp, where nobody would remove it
-    if run(clone, "dvc", "repro", environment={**site, **(environment or {})}).returncode:
+    if run(clone, "dvc", "repro", environment=everything).returncode:
         raise PipelineError("the pipeline failed in a copy of the project; its own message stands above")
