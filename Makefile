@@ -86,10 +86,10 @@ preflight:
 	@$(or $(wildcard .venv/bin/python),$(PYTHON)) stages/tools/preflight.py
 
 # pip adds an index to those of its own settings, and takes 2.14.1+cpu for 2.14.1.
-PIP = .venv/bin/python -m pip install --no-user --constraint constraints.txt $(if $(CPU),--extra-index-url $(CPU_INDEX))
+PIP = .venv/bin/python -m pip install --no-user --constraint constraints.txt $(if $(filter 1,$(CPU)),--extra-index-url $(CPU_INDEX))
 FAILED = { echo "error: pip failed, as it says above; if it had no network, run the same again with one" >&2; exit 1; }
 .venv/installed: pyproject.toml constraints.txt
-	@$(PYTHON) stages/tools/preflight.py $(if $(CPU),cpu,all)
+	@$(PYTHON) stages/tools/preflight.py $(if $(filter 1,$(CPU)),cpu,all)
 	$(PYTHON) -m venv .venv
 	@$(PIP) '.[torch,development]' || $(FAILED)
 	touch $@

@@ -87,6 +87,8 @@ def pixel_statistics(images: Bytes) -> tuple[float, float]:
     total = sum(count * value for value, count in enumerate(counts))
     squares = sum(count * value**2 for value, count in enumerate(counts))
     mean, scale = Fraction(total, images.size * WHITE), images.size * WHITE
+    if images.size * squares == total**2:
+        raise PipelineError(f"{RAW}: all pixels of the training split are equal; fetch other images")
     with localcontext(prec=50):
         std = Decimal(images.size * squares - total**2).sqrt() / scale
     return float(mean), float(std)

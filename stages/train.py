@@ -24,7 +24,7 @@ def main() -> None:
     training, validation = load_split("train"), load_split("validation")
     classifier = make(engine, config, generators, load_standardization())
     model = ENGINES[engine]
-    device = str(getattr(classifier, "device", "cpu"))
+    device = str(getattr(classifier, "device", "cpu"))  # of an engine that offers a choice
     checkpoint = Checkpoint(model.with_name(".checkpoint.npz"), config, device, (training, validation), generators)
     outcome = train(classifier, training, validation, config, generators, history_path(engine), checkpoint)
     write_bytes(model, classifier.to_bytes())

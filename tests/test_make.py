@@ -50,7 +50,8 @@ def hostile_environment(folder: Path) -> dict[str, str]:
     return {
         "PATH": f"{folder / 'bin'}{os.pathsep}{os.defpath}",
         **dict.fromkeys(("VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONHOME", "PYTHONPATH"), str(folder)),
-        "PYTHONSAFEPATH": "1",
+        **dict.fromkeys(("PYTHONSAFEPATH", "PYTHONOPTIMIZE"), "1"),
+        "CPU": "x86_64",  # as some systems set it
         "SHELL": "/bin/false",  # as that of users who may not log in
         **dict.fromkeys(("GIT_DIR", "GIT_WORK_TREE"), str(folder)),  # as in a hook of git
     }
@@ -100,7 +101,7 @@ def test_a_stage_that_make_scratch_does_not_run_says_what_is_not_installed(proje
     (tmp_path / "torch.py").write_text("raise ModuleNotFoundError('No module named torch', name='torch')")
     command = ("dvc", "repro", "--force", "--single-item", "train_torch")
     output = project.run(*command, check=False, environment={"PYTHONPATH": str(tmp_path)}).stdout
-    assert "\nerror: torch is not installed; `make` installs it\n" in output
+    assert "\nerror: torch is not installed; `make` installs it, `make scratch` does without\n" in output
     assert "Traceback" not in output
 
 
@@ -109,6 +110,7 @@ def test_a_clone_with_windows_line_endings_has_the_same_bytes(tmp_path: Path) ->
     """DVC hashes them."""
     here = Project(ROOT)
     clones = [tmp_path / value for value in ("false", "true")]
+    binary = {"new-images-idx3-ubyte": b"\0\r\n\n\r\n\0", "text": b"line\r\nline\r\n"}
     for folder in clones:
         here.run("git", "clone", "--quiet", "--config", f"core.autocrlf={folder.name}", str(ROOT), str(folder))
     plain, windows = (
@@ -121,3 +123,9 @@ def test_a_clone_with_windows_line_endings_has_the_same_bytes(tmp_path: Path) ->
     )
     assert len(plain) > 100
     assert windows == plain
+    here = Project(clones[1])
+    for name, content in binary.items():
+        (here.folder / name).write_bytes(content)
+    here.run(*GIT, "add", *binary)
+    stored = {name: here.run("git", "cat-file", "-s", f":{name}").stdout.strip() for name in binary}
+    assert stored == {"new-images-idx3-ubyte": "7", "text": "10"}

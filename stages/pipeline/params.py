@@ -69,8 +69,8 @@ def _read(path: Path) -> dict[Any, Any]:
     """The top level of a YAML 1.2 file, which is what DVC reads and writes: ``1e-5`` is a number."""
     try:
         yaml = YAML(typ="safe", pure=True)
-        assert yaml.resolver.versioned_resolver  # filled when it is first asked for
-        yaml.resolver.add_version_implicit_resolver((1, 2), "tag:yaml.org,2002:float", _FLOAT, list("-+."))
+        for character in "-+.":  # with which such a number begins
+            yaml.resolver.versioned_resolver.setdefault(character, []).append(("tag:yaml.org,2002:float", _FLOAT))
         content = yaml.load(path.read_bytes())
     except OSError as error:
         raise PipelineError(f"{path}: {error.strerror}; run from the project's folder") from None

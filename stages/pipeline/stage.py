@@ -31,8 +31,10 @@ def run(main: Callable[[], None]) -> None:
         main()
     except (PipelineError, OSError) as error:
         sys.exit(f"error: {error}")
-    except ModuleNotFoundError as error:  # PyTorch, after `make scratch`
-        sys.exit(f"error: {error.name} is not installed; `make` installs it")
+    except ModuleNotFoundError as error:
+        if error.name not in ("torch", "torchvision"):
+            raise
+        sys.exit(f"error: {error.name} is not installed; `make` installs it, `make scratch` does without")
     except MemoryError:
         sys.exit("error: out of memory; make the network, the batch or the data smaller")
     except KeyboardInterrupt:

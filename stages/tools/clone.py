@@ -5,6 +5,7 @@ import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from subprocess import DEVNULL
 from tempfile import TemporaryDirectory
 
 from stages.pipeline.config import DataConfig
@@ -38,10 +39,11 @@ def run_pipeline(clone: Path, environment: Mapping[str, str] | None = None) -> N
     site = {"DVC_SITE_CACHE_DIR": str(clone / ".dvc/tmp/site")}  # instead of /var/tmp, where nobody would remove it
     everything = {**site, **(environment or {})}
     if not RAW.exists() and (clone / "dvc.lock").exists():  # the images may be in DVC's cache
-        run(clone, "dvc", "checkout", "--quiet", RAW.as_posix(), capture=True, environment=everything)
+        run(clone, "dvc", "checkout", "--quiet", RAW.as_posix(), environment=everything, stderr=DEVNULL)
     directory = Path(load_config(DataConfig, clone / "params.yaml").fetch.directory)
-    for images in (RAW, directory):  # the fetch stage compares SHA-256 sums
-        if images.is_dir() and not images.is_absolute():
+    for images in (RAW, directory):  # the fetch stage verifies them
+        is_inside = images.resolve().is_relative_to(Path().resolve()) and not (clone / images).is_symlink()
+        if images.is_dir() and is_inside and not images.is_absolute():
             shutil.copytree(images, clone / images, dirs_exist_ok=True)
     if run(clone, "dvc", "repro", environment=everything).returncode:
         raise PipelineError("the pipeline failed in a copy of the project; its own message stands above")

@@ -31,7 +31,11 @@ def start(main: Callable[[], None]) -> None:
 
 
 def run(
-    folder: Path, *command: str, capture: bool = False, environment: Mapping[str, str] | None = None
+    folder: Path,
+    *command: str,
+    environment: Mapping[str, str] | None = None,
+    stdout: int | None = None,
+    stderr: int | None = None,
 ) -> "subprocess.CompletedProcess[str]":
     """Run a command with this Python's tools first on the PATH; one that is interrupted has ended when this returns.
 
@@ -39,14 +43,13 @@ def run(
     """
     own = {name: value for name, value in os.environ.items() if name not in _FOREIGN}
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-    pipe = subprocess.PIPE if capture else None
     process = subprocess.Popen(
         command,
         cwd=folder,
         env={**own, "PATH": path, **(environment or {})},
         stdin=subprocess.DEVNULL,
-        stdout=pipe,
-        stderr=pipe,
+        stdout=stdout,
+        stderr=stderr,
         encoding=sys.getfilesystemencoding(),  # most of what is captured are names of files
         errors=sys.getfilesystemencodeerrors(),
         start_new_session=True,

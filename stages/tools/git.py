@@ -1,6 +1,7 @@
 """What git knows of this project, which may lie in a folder of a larger repository."""
 
 from pathlib import Path
+from subprocess import PIPE
 
 from stages.pipeline.errors import PipelineError
 from stages.tools.commands import run
@@ -9,7 +10,7 @@ from stages.tools.commands import run
 def git(folder: Path, *arguments: str) -> str:
     """What git prints. Raises PipelineError with its own message, in one line."""
     try:
-        done = run(folder, "git", *arguments, capture=True)
+        done = run(folder, "git", *arguments, environment={"LC_ALL": "C"}, stdout=PIPE, stderr=PIPE)
     except FileNotFoundError:
         raise PipelineError("git is not installed") from None
     if done.returncode:

@@ -31,8 +31,8 @@ def main(what: str) -> int:
         return 1
     is_in_git = in_git()
     if not is_in_git:
-        print("note: no git repository here: nothing to compare with; make gate, quick and reproduce need one")
-    if os.environ.get("CPU") and any(Path(".venv").glob("lib/python*/site-packages/nvidia")):
+        print("note: no git repository here: gate, quick, reproduce, plots with REVISIONS and dvc exp need one")
+    if os.environ.get("CPU") == "1" and any(Path(".venv").glob("lib/python*/site-packages/nvidia")):
         print("note: .venv has PyTorch with CUDA, which CPU=1 does not replace: rm -r .venv, then make CPU=1")
     with suppress(OSError):
         use_scm(is_in_git)
@@ -50,12 +50,12 @@ def folder_problems() -> "Iterator[str]":
     if python.is_symlink() and not python.exists():
         yield "the Python that .venv was made with is gone: rm -r .venv, then the same again"
     status, output = git("rev-parse", "--git-dir")
-    if not Path(".git").exists() or status == 0:
+    if status == 0 or not any((folder / ".git").exists() for folder in (here, *here.parents)):
         return
     if status is None:
         yield "git is missing: install it, such as with `apt install git` or `xcode-select --install`"
     elif "dubious ownership" in output:
-        folder = shlex.quote(str(here))
+        folder = shlex.quote(str(next(folder for folder in (here, *here.parents) if (folder / ".git").exists())))
         yield f"git trusts no folder of another user: git config --global --add safe.directory {folder}"
     else:
         yield f"git cannot read this repository: {output.strip()}"
@@ -77,8 +77,9 @@ def installation_problems(what: str) -> "Iterator[str]":
     machine = f"{platform.system()}-{platform.machine()}"
     if what != "scratch" and machine not in WITH_PYTORCH:
         yield f"PyTorch has no package for {machine}: make scratch trains the NumPy network without it"
-    project, download = SIZES["cpu" if what == "all" and machine not in WITH_CUDA else what]
-    yield from space_problems(project, download, Path(tempfile.gettempdir()))
+    if not any(Path(".venv").glob(f"lib/python*/site-packages/{'dvc' if what == 'scratch' else 'torch'}")):
+        project, download = SIZES["cpu" if what == "all" and machine not in WITH_CUDA else what]
+        yield from space_problems(project, download, Path(tempfile.gettempdir()))
 
 
 def supported_pythons(pyproject: str) -> "list[tuple[int, int]]":
@@ -112,7 +113,8 @@ def in_git(folder: Path = Path()) -> bool:
 def git(*arguments: str) -> "tuple[int | None, str]":
     """Exit status, None where there is no git; what it prints, or else its error."""
     try:
-        done = subprocess.run(["git", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        english = {**os.environ, "LC_ALL": "C"}
+        done = subprocess.run(["git", *arguments], env=english, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     except OSError:
         return None, ""
     return done.returncode, (done.stderr if done.returncode else done.stdout).decode(errors="replace")
@@ -123,8 +125,9 @@ def use_scm(is_in_git: bool) -> None:
     before = DVC_CONFIG.read_text(encoding="utf-8") if DVC_CONFIG.exists() else ""
     after = re.sub(r"^[ \t]*no_scm[ \t]*=.*\n?", "", before, flags=re.MULTILINE)
     if not is_in_git:
-        after = after if "[core]\n" in after else f"[core]\n{after}"
-        after = after.replace("[core]\n", "[core]\n    no_scm = true\n", 1)
+        section = re.search(r"^[ \t]*\[core\].*\n?", after, flags=re.MULTILINE)
+        end = section.end() if section else 0
+        after = f"{after[:end] if section else '[core]'}".rstrip() + f"\n    no_scm = true\n{after[end:]}"
     if after != before:
         DVC_CONFIG.write_text(after, encoding="utf-8")
 

@@ -5,6 +5,8 @@ import json
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +49,9 @@ class Checkpoint:
         modules = sorted(module for folder in CODE for module in (STAGES / folder).rglob("*.py"))
         code = [zlib.crc32(module.read_bytes()) for module in modules]
         # Before the first epoch, the generators' states stand for the seed.
-        self._identity = json.dumps([values, device, environment_values(KERNELS), data, code, self._generator_states()])
+        self._identity = json.dumps(
+            [values, device, environment_values(KERNELS), packages(), data, code, self._generator_states()]
+        )
 
     def _generator_states(self) -> list[Mapping[str, Any]]:
         return [generator.bit_generator.state for generator in self.generators]
@@ -66,7 +70,7 @@ class Checkpoint:
     def load(self, classifier: Classifier) -> Progress:
         """Restore the classifier and the generators; without a file of this training, leave both at the start.
 
-        Raises PipelineError when it is this training's and yet does not fit, as of another version of PyTorch.
+        Raises PipelineError when it is this training's and yet does not fit.
         """
         if not self.path.exists():
             return Progress()
@@ -75,7 +79,7 @@ class Checkpoint:
                 state = dict(file)
             metadata = json.loads(str(state.pop("metadata")))
             if metadata["identity"] != self._identity:
-                raise ValueError("it belongs to another config, device or kernels, to other data or code")
+                raise ValueError("it is of another config, data, code, device, kernels or packages")
         except Exception as error:  # damaged bytes can fail anywhere in the reading
             print(f"{self.path}: cannot be resumed, {error}; starting with the first epoch", flush=True)
             return Progress()
@@ -92,6 +96,11 @@ class Checkpoint:
     def remove(self) -> None:
         """Forget the progress, once the model is safe."""
         self.path.unlink(missing_ok=True)
+
+
+def packages() -> list[str]:
+    """The versions of what computes."""
+    return [f"{name} {version(name)}" for name in ("numpy", "torch") if find_spec(name)]
 
 
 def _with_prefix(prefix: str, state: Mapping[str, np.ndarray[Any, Any]]) -> StateDict:

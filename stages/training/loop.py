@@ -78,7 +78,8 @@ def train(
         checkpoint.save(classifier, progress)
         print(format_epoch(epoch, config.training.epochs), flush=True)
     if len(epochs) < config.training.epochs:
-        print(f"early stopping: no epoch was better than epoch {best_epoch(epochs).epoch}", flush=True)
+        patience, best = config.training.patience, best_epoch(epochs).epoch
+        print(f"early stopping: no epoch was better than epoch {best} for {patience} epochs", flush=True)
     classifier.load_state_dict(progress.best_state)
     throughput = len(epochs) * len(training.labels) / progress.training_seconds
     return Outcome(best_epoch(epochs), len(epochs), progress.seconds, throughput)

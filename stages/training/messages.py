@@ -11,10 +11,9 @@ from stages.pipeline.history import EpochMetrics
 
 def format_start(training: int, validation: int, sample: int) -> str:
     """The numbers of images that are trained on and measured."""
-    measured = "all of these" if sample == training else f"{sample:,} of these"
     return (
         f"training on {training:,} images, validating on {validation:,}; "
-        f"train loss and accuracy are measured on {measured}"
+        f"train loss and accuracy are measured on {sample:,} of the training images"
     )
 
 
@@ -30,20 +29,21 @@ def divergence(loss: float, epoch: int, where: str, learning_rate: float) -> Pip
     """The error of a loss that is not finite."""
     return PipelineError(
         f"the loss is {loss} in epoch {epoch} at {where}, with learning rate {learning_rate:.3g}: training diverged "
-        "and no model was saved; lower learning_rate, or use the schedule one_cycle, which warms up"
+        "and no new model was saved; lower learning_rate, or use the schedule one_cycle, which warms up"
     )
 
 
 def chance_warning(accuracy: float, labels: Labels) -> str:
     """Why a validation accuracy is no better than chance, and what usually helps; nothing if it is better.
 
-    Better is what exceeds the fraction of the most frequent class by more than two standard errors.
+    Better is what exceeds the fraction of the most frequent class by more than two standard errors, or is 1.
     """
     chance = float(np.bincount(labels).max() / len(labels))
-    if accuracy > chance + 2 * math.sqrt(chance * (1 - chance) / len(labels)):
+    if accuracy > min(chance + 2 * math.sqrt(chance * (1 - chance) / len(labels)), math.nextafter(1, 0)):
         return ""
     return (
-        f"the best validation accuracy, {accuracy:.2%}, is no better than always answering the most frequent class, "
-        f"{chance:.2%}: the network has learned nothing. What usually helps: another learning_rate, fewer layers, "
-        "batch_norm, or the activation relu, because the gradients of sigmoid and tanh vanish in deep networks"
+        f"the best validation accuracy, {accuracy:.2%}, is no better than chance: always answering the most frequent "
+        f"class gives {chance:.2%}. The network seems to have learned nothing. What usually helps: another "
+        "learning_rate, fewer layers, batch_norm, or the activation relu, because the gradients of sigmoid and tanh "
+        "vanish in deep networks"
     )

@@ -260,7 +260,7 @@ def test_a_stage_ends_with_that_line_and_touches_nothing(
     assert line in TEXT
     path.write_text(TEXT.replace(line, replacement, 1), encoding="utf-8")
     done = subprocess.run(
-        [sys.executable, "-m", *f"stages.{module}".split()],
+        [sys.executable, "-O", "-m", *f"stages.{module}".split()],
         cwd=path.parent,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,

@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -116,6 +117,24 @@ def test_git_that_is_missing_or_refuses_the_folder_is_explained(folder: Path) ->
     assert (status, line[:43]) == (1, "error: git cannot read this repository: fat")
 
 
+def test_git_is_explained_in_a_folder_of_a_larger_repository_too(folder: Path) -> None:
+    subprocess.run(["git", "init", "--quiet"], cwd=folder.parent, check=True)
+    shutil.rmtree(folder / ".git", ignore_errors=True)
+    (status, (line,)) = lines(folder, env={**os.environ, "GIT_TEST_ASSUME_DIFFERENT_OWNER": "1"})
+    trust = f"error: git trusts no folder of another user: git config --global --add safe.directory {folder.parent}"
+    assert (status, line) == (1, trust)
+    (status, (line,)) = lines(folder, env={"PATH": str(folder)})
+    assert (status, line[:23]) == (1, "error: git is missing: ")
+    assert not (folder / ".dvc/config.local").exists()
+
+
+def test_packages_that_are_there_need_no_more_space(folder: Path) -> None:
+    full = FREE.format(0.1)
+    assert lines(folder, "all", full)[0] == 1
+    (folder / ".venv/lib/python3.11/site-packages/torch").mkdir(parents=True)
+    assert lines(folder, "all", full)[0] == 0
+
+
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can give a folder to somebody else")
 def test_a_folder_of_another_user_is_explained(folder: Path) -> None:
     subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
@@ -160,6 +179,7 @@ def test_the_pythons_are_those_that_pyproject_allows() -> None:
     [
         "",
         "[core]\n",
+        "[core] # mine\n    remote = storage",
         "[core]\n    remote = storage\n['remote \"storage\"']\n    url = /a\n",
         "['remote \"b\"']\n    url = c\n",
     ],
@@ -173,7 +193,8 @@ def test_dvc_is_told_to_do_without_git_and_other_settings_stay(
         config.write_text(before)
     for _ in range(2):
         preflight.use_scm(False)
-        assert config.read_text().count("[core]\n    no_scm = true\n") == 1
+        assert len(re.findall(r"^\[core\].*\n    no_scm = true\n", config.read_text(), re.MULTILINE)) == 1
+        assert config.read_text().count("[core]") == 1
         assert [line for line in before.splitlines() if line not in config.read_text()] == []
     preflight.use_scm(True)
     assert config.read_text().replace("[core]\n", "") == before.replace("[core]\n", "")

@@ -18,9 +18,9 @@ def examples(seed: int) -> Split:
     return Split(np.random.default_rng(seed).normal(size=(20, 28, 28)).astype(np.float32), np.arange(20) % 10)
 
 
-def checkpoint(folder: Path, validation: Split, seed: int = 1, **options: Any) -> Checkpoint:
+def checkpoint(folder: Path, validation: Split, seed: int = 1, device: str = "cpu", **options: Any) -> Checkpoint:
     config = make_config(**options)
-    return Checkpoint(folder / "checkpoint.npz", config, "cpu", [examples(1), validation], spawn_generators(seed))
+    return Checkpoint(folder / "checkpoint.npz", config, device, [examples(1), validation], spawn_generators(seed))
 
 
 def classifier() -> ScratchClassifier:
@@ -50,6 +50,7 @@ def test_another_training_starts_over(saved: Path, capsys: pytest.CaptureFixture
         checkpoint(saved, examples(3)),
         checkpoint(saved, examples(2), seed=2),
         checkpoint(saved, examples(2), patience=1),
+        checkpoint(saved, examples(2), device="cuda"),
     ):
         fresh = classifier()
         assert other.load(fresh) == Progress()
@@ -62,6 +63,11 @@ def test_other_code_starts_over(saved: Path, monkeypatch: pytest.MonkeyPatch) ->
     (saved / "training").mkdir()
     (saved / "training/loop.py").write_text("EPOCHS = 1", encoding="utf-8")
     monkeypatch.setattr("stages.training.checkpoint.STAGES", saved)
+    assert checkpoint(saved, examples(2)).load(classifier()) == Progress()
+
+
+def test_other_packages_start_over(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stages.training.checkpoint.version", lambda _: "0.1")
     assert checkpoint(saved, examples(2)).load(classifier()) == Progress()
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.pipeline.files import write_bytes
+from stages.tools.commands import run, start
 from stages.tools.report.page import make_page
 from stages.tools.report.sections import make_sections
 from stages.tools.report.tables import metrics_table, parameters_tables
@@ -32,9 +33,8 @@ def main() -> None:
 def collect_plots(revisions: list[str]) -> dict[str, list[dict[str, Any]]]:
     """DVC's plots by their names, as it gives them to the VS Code extension. Ends the program where DVC fails."""
     command = ["diff", *revisions] if len(revisions) > 1 else ["show"]
-    done = subprocess.run(
-        ["dvc", "plots", *command, "--json", "--split", "--out", FOLDER / "static"], stdout=subprocess.PIPE, text=True
-    )
+    static = str(FOLDER / "static")
+    done = run(Path(), "dvc", "plots", *command, "--json", "--split", "--out", static, stdout=subprocess.PIPE)
     if done.returncode:
         sys.exit(done.returncode)
     plots: dict[str, list[dict[str, Any]]] = json.loads(done.stdout).get("data", {})
@@ -42,4 +42,4 @@ def collect_plots(revisions: list[str]) -> dict[str, list[dict[str, Any]]]:
 
 
 if __name__ == "__main__":
-    main()
+    start(main)
