@@ -19,9 +19,9 @@ DATASET = Path("data/raw/dataset.json")
 def main() -> None:
     """Predict the test images, and write one engine's predictions, metrics and tables."""
     engine = engine_argument(ENGINES)
-    print(f"{engine}: predicting the test images", flush=True)
     classifier = load(engine)
     test = load_split("test")
+    print(f"{engine}: predicting {len(test.labels):,} test images", flush=True)
     probabilities = predict_in_batches(classifier, test.images)
     metrics = {
         "dataset": read_dataset_name(),

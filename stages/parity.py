@@ -31,8 +31,8 @@ ENGINES, DTYPES = ("torch", "scratch"), ("float32", "float64")
 
 def main() -> None:
     """Write plots/parity.csv, the loss of every step, and metrics/parity.json, the largest relative differences."""
-    print(f"training {STEPS} steps in each of {' and '.join(ENGINES)}, in {' and '.join(DTYPES)}", flush=True)
     seed, training = load_config(BaseConfig).seed, load_split("train")
+    print(f"training {STEPS} steps in each of {' and '.join(ENGINES)}, in {' and '.join(DTYPES)}", flush=True)
     losses = {f"{engine}_{dtype}": step_losses(engine, dtype, training, seed) for dtype in DTYPES for engine in ENGINES}
     rows = zip(range(1, STEPS + 1), *(column.tolist() for column in losses.values()), strict=True)
     write_csv(Path("plots/parity.csv"), ("step", *losses), rows)

@@ -21,7 +21,6 @@ IMAGES = Path("plots/images")
 
 def main() -> None:
     """Draw every figure, and leave nothing else in plots/images."""
-    print("drawing the figures", flush=True)
     with style.context(STYLE):
         files = {IMAGES / f"{name}.png": to_png(figure) for name, figure in draw_all().items()}
     for path, content in files.items():
@@ -39,6 +38,7 @@ def draw_all() -> dict[str, Figure]:
     histories = {engine: pd.DataFrame(load_history(engine)) for engine in ENGINES}
     losses = load_table(Path("plots/parity.csv"), parity.COLUMNS, "parity")
     states = {engine: load(engine).state_dict() for engine in ENGINES}
+    print("drawing the figures", flush=True)
     return {
         "curves": curves.draw(histories),
         "mistakes": mistakes.draw(images * std + mean, labels, probabilities),

@@ -26,7 +26,6 @@ CHUNK = 1000  # images at a time, of which bincount makes 64-bit integers
 def main() -> None:
     """Split the validation images from the training images, and standardize all three splits."""
     config = load_config(DataConfig)
-    print("splitting and standardizing the images", flush=True)
     images, labels = read_split(RAW, "train")
     test = read_split(RAW, "test")
     check_classes(labels, test[1])

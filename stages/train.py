@@ -19,7 +19,6 @@ def main() -> None:
     """Train as params.yaml says and save the weights of the epoch with the best validation accuracy."""
     engine = engine_argument(ENGINES)
     params = load_config(Config)
-    print(f"{engine}: loading the images and the engine", flush=True)
     config, generators = params.engine(engine), spawn_generators(params.seed)
     training, validation = load_split("train"), load_split("validation")
     classifier = make(engine, config, generators, load_standardization())

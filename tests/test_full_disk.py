@@ -56,9 +56,7 @@ def test_a_full_disk_ends_a_stage_with_one_line_and_leaves_the_last_outputs(proj
     result = project.run("python", "-m", *f"stages.{stage}".split(), check=False, environment=limited)
     assert result.returncode == 1
     assert_refused(project, stage, result.stdout, "File too large")
-    lost = {name for name in before if name not in project.outputs()}
-    assert len(lost) == stage.startswith("train")  # its model: training that fails leaves none
-    assert project.outputs().items() <= before.items()
+    assert project.outputs() == before
 
 
 def test_a_full_disk_fails_dvc_repro_and_the_next_one_brings_everything_back(project: Project) -> None:
@@ -102,7 +100,7 @@ exit $status
 
 @pytest.mark.parametrize("stage", ["fetch", "preprocess", "evaluate scratch"])
 def test_a_disk_without_a_free_block_ends_a_stage_with_one_line(project: Project, stage: str, tmp_path: Path) -> None:
-    """Training first removes its last model, and so has its space: above it meets a limit instead."""
+    """What a stage says before it writes is not an error."""
     (tmp_path / "small").mkdir()
     command = [
         "sh",
@@ -115,7 +113,6 @@ def test_a_disk_without_a_free_block_ends_a_stage_with_one_line(project: Project
         *f"stages.{stage}".split(),
     ]
     result = project.run(*private_mounts(), *command, check=False)
-    assert len(result.stdout.splitlines()) == 1, result.stdout
     assert_refused(project, stage, result.stdout, "No space left on device")
     assert result.returncode == 1
 
@@ -190,5 +187,4 @@ def test_a_folder_that_is_a_file_ends_a_stage_with_one_line(project: Project, st
         aside.rename(folder)
     assert result.returncode == 1
     assert len(re.findall(r"^error: .*$", result.stdout, re.MULTILINE)) == 1
-    assert len(result.stdout.splitlines()) == 1 or stage.startswith("train"), result.stdout
     assert project.status() == ""

@@ -11,6 +11,7 @@ from matplotlib import get_data_path
 from matplotlib.ft2font import FT2Font
 from numpy.typing import NDArray
 from scipy import ndimage
+from tqdm import tqdm
 
 from stages.data.idx import TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS, Bytes, encode
 from stages.data.raw_files import RawFiles
@@ -74,7 +75,7 @@ def _draw(glyphs: Floats, size: int, generator: np.random.Generator) -> tuple[By
     maps, shifts = _maps(size, generator), generator.uniform(-1.5, 1.5, (size, 2))
     atlas = glyphs.reshape(-1, _CANVAS, _CANVAS)
     images = np.empty((size, 28, 28), dtype=np.uint8)
-    for start in range(0, size, _CHUNK):
+    for start in tqdm(range(0, size, _CHUNK), "drawing digits", leave=False, disable=None):
         chunk = slice(start, start + _CHUNK)
         images[chunk] = _sample(atlas, indices[chunk], maps[chunk], shifts[chunk])
     return images, labels.astype(np.uint8)

