@@ -16,7 +16,7 @@ class SiLU(Module):
 
     def forward(self, x: Array) -> Array:
         self._x = x
-        self._sigmoid: Array = 1 / (1 + np.exp(-x))
+        self._sigmoid: Array = 1 / (1 + np.exp(np.clip(-x, None, 80)))
         return x * self._sigmoid
 
     def backward_input(self, grad_output: Array) -> Array:
@@ -24,7 +24,7 @@ class SiLU(Module):
 '''
 EDITS = {
     "stages/engines/scratch/activations.py": ("\n\nclass GELU(", ACTIVATION + "\n\nclass GELU("),
-    "stages/engines/scratch/nn.py": ("GELU, LeakyReLU, ReLU,", "GELU, LeakyReLU, ReLU, SiLU,"),
+    "stages/engines/scratch/nn.py": ("GELU, LeakyReLU, ReLU, Sigmoid", "GELU, LeakyReLU, ReLU, SiLU, Sigmoid"),
     "stages/engines/network.py": ('"gelu": "GELU"', '"gelu": "GELU", "silu": "SiLU"'),
     "stages/engines/config.py": ('"tanh", "gelu"]', '"tanh", "gelu", "silu"]'),
 }

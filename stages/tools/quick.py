@@ -22,11 +22,13 @@ def main() -> None:
     """Clone, copy, run, and print the metrics of both."""
     require_in_head("dvc.yaml")
     load_config(Config)  # raises here what would stop the first stage
+    print("running everything with one epoch each, in a temporary copy; the workspace stays as it is", flush=True)
     with clone_head("quick") as clone:
         copy_changes(Path(), clone)
         share_cache(clone)
         set_epochs(clone / "params.yaml", 1)
         run_pipeline(clone)
+        print("HEAD's metrics beside those of one epoch, here called workspace:", flush=True)
         run(clone, "dvc", "metrics", "diff", "--all", "HEAD")
 
 

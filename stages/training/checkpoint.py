@@ -21,6 +21,7 @@ from stages.pipeline.rng import Generators
 from stages.pipeline.splits import Split
 
 STAGES = Path(__file__).parents[1]
+OTHERS = "other config, data, code, device, kernels or packages"
 CODE = ("pipeline", "training", "engines")  # the folders of STAGES that decide what training does
 
 
@@ -79,7 +80,8 @@ class Checkpoint:
                 state = dict(file)
             metadata = json.loads(str(state.pop("metadata")))
             if metadata["identity"] != self._identity:
-                raise ValueError("it is of another config, data, code, device, kernels or packages")
+                print(f"{self.path} is of a training with {OTHERS}; starting with the first epoch", flush=True)
+                return Progress()
         except Exception as error:  # damaged bytes can fail anywhere in the reading
             print(f"{self.path}: cannot be resumed, {error}; starting with the first epoch", flush=True)
             return Progress()

@@ -70,7 +70,7 @@ def test_another_config_another_seed_other_code_and_damage_start_anew(project: P
     command = ("python", "-m", "stages.train", "scratch")
     project.set({"training.epochs": "8"})
     checkpoint, code = project.folder / "models/scratch/.checkpoint.npz", project.folder / "stages/training/loop.py"
-    another = "it is of another config, data, code, device, kernels or packages"
+    another = "is of a training with other config, data, code, device, kernels or packages"
     for change, message in (
         (lambda: project.set({"optimizer.learning_rate": "0.002"}), another),
         (lambda: project.set({"seed": "2"}), another),
