@@ -177,3 +177,67 @@ def test_confusions_have_the_same_colors_whatever_else_is_in_the_matrix() -> Non
 
     assert colors(5)["10"] == colors(900)["10"]  # ten images of class 0 are predicted as class 1
     assert colors(5)["01"] != colors(900)["01"]
+
+
+def tick_labels(drawing: str, axis: str) -> list[str]:
+    """What stands beside the axis, Vega's "X-axis" or "Y-axis"."""
+    (labels,) = re.findall(rf'aria-label="{axis}.*?role-axis-label"[^>]*>(.*?)</g><g class="', drawing, re.DOTALL)
+    return [label for label in re.findall(r">([^<>]+)</text>", labels) if label.strip()]
+
+
+VALUES = {  # accuracies and losses of the two engines
+    "one epoch": (([0.2333], [1.904]), ([0.37], [1.8])),
+    "equal values": (([0.2333], [1.904]), ([0.2333], [1.904])),
+    "a narrow range": (([0.23, 0.37], [1.95, 1.8]), ([0.29, 0.33], [1.94, 1.85])),
+    "nearly equal values": (([0.97001, 0.97002], [0.1, 0.10001]), ([0.97, 0.97], [0.1, 0.1])),
+    "all correct": (([1.0, 1.0], [0.0, 0.0]), ([1.0, 1.0], [0.0, 0.0])),
+    "none correct": (([0.0], [9000.0]), ([0.0], [9000.0])),
+    "a wide range": (([0.1135, 0.985], [2.3, 0.05]), ([0.95, 1.0], [0.2, 0.0])),
+}
+
+
+@pytest.mark.parametrize("case", VALUES)
+@pytest.mark.parametrize("name", ["validation loss", "validation accuracy"])
+def test_whatever_the_values_the_axis_names_two_heights_or_more_and_each_only_once(name: str, case: str) -> None:
+    drawing = drawn_from(name, *(history(*engine) for engine in VALUES[case]))
+    labels = tick_labels(drawing, "Y-axis")
+    assert len(set(labels)) == len(labels) >= 2
+    assert all(0 <= height <= 300 for height in heights(drawing))
+    numbers = [float(re.sub("[≤≥% ]", "", label)) for label in labels]
+    assert numbers == sorted(numbers)
+    values = [value for accuracies, losses in VALUES[case] for value in (losses if "loss" in name else accuracies)]
+    if case != "a wide range":  # no label that is far from what is drawn
+        scale = 1 if "loss" in name else 100
+        assert min(numbers) <= max(max(values) * scale, 1e-6)
+        assert all(abs(number - values[0] * scale) < max(0.3 * scale, values[0] * scale / 2) for number in numbers)
+
+
+def test_the_only_value_of_a_chart_stands_between_its_neighbors() -> None:
+    for name, expected in (("validation loss", {"1.8", "1.9", "2"}), ("validation accuracy", {"20%", "25%"})):
+        file = CHARTS[name].files[0]
+        properties = CHARTS[name].properties
+        alone = Chart(name, [file], properties | {"y": {file: properties["y"][file]}})
+        drawing = draw(renderer(alone, {file: history([0.2333], [1.904])}).get_filled_template())
+        assert expected <= set(tick_labels(drawing, "Y-axis"))
+        assert "99.99%" not in tick_labels(drawing, "Y-axis")
+
+
+@pytest.mark.parametrize("name", ["validation loss", "validation accuracy"])
+def test_points_of_one_epoch_have_the_shape_of_their_engine(name: str) -> None:
+    drawing = drawn_from(name, history([0.2], [1.9]), history([0.3], [1.8]))
+    dots = [mark for mark in marks(drawing) if 'description="point"' in mark]
+    shapes = {
+        engine: {re.findall(r' d="(.+?)"', dot)[0] for dot in dots if f"filename: {engine}/" in dot}
+        for engine in ("torch", "scratch")
+    }
+    assert [len(shape) for shape in shapes.values()] == [1, 1]
+    assert shapes["torch"] != shapes["scratch"]
+
+
+def test_intervals_are_drawn_where_every_class_is_at_100_percent() -> None:
+    rows = [row | {"recall_low": "0.8668", "recall_high": "1.0"} for row in classes([1.0] * 10)]
+    drawing = drawn_from("accuracy by class", rows, rows)
+    assert {"88%", "90%", "100%"} <= set(tick_labels(drawing, "X-axis"))
+    lines = re.findall(r'<line aria-label="[^>]* x2="(-?[\d.]+)"', drawing)
+    assert len(lines) == 2 * 10 * len(REVISIONS)
+    assert min(abs(float(length)) for length in lines) > 200  # of 300 pixels

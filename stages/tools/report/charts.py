@@ -89,7 +89,7 @@ def scale(field: str, domain: Sequence[str], values: Sequence[Any]) -> dict[str,
     chosen = [value for value, _ in zip(cycle(values), domain, strict=False)]
     legend: dict[str, Any] = {"columns": 2 if max(map(len, domain)) < 20 else 1}
     if values in PER_ENGINE.values():
-        legend |= {"symbolFillColor": "transparent", "symbolStrokeColor": "gray", "symbolSize": 200}
+        legend |= {"symbolFillColor": "lightgray", "symbolStrokeColor": "black", "symbolSize": 200}
     return {"field": field, "title": None, "scale": {"domain": list(domain), "range": chosen}, "legend": legend}
 
 
