@@ -97,7 +97,7 @@ def test_after_an_interrupted_training_the_gate_is_shut_until_it_is_run_again(
         output_of(process)
     status, line = run_gate(project)
     state = "modified" if epoch else "deleted"
-    assert (status, line.split(", plot (")[0]) == (1, f"{SHUT}train_scratch (plots/scratch/history.csv {state})")
+    assert (status, line.split(", compare (")[0]) == (1, f"{SHUT}train_scratch (plots/scratch/history.csv {state})")
     project.dvc("repro")
     assert run_gate(project)[0] == 0
 
