@@ -31,7 +31,8 @@ def build_wheel(folder, config_settings=None, metadata_directory=None):
     lines = ["Metadata-Version: 2.1", "Name: mnist-twice", "Version: 1.0.0"]
     lines += [f"Requires-Dist: {name}" for name in project["dependencies"]]
     for extra, names in project["optional-dependencies"].items():
-        lines += [f"Provides-Extra: {extra}", *(f"Requires-Dist: {name}; extra == '{extra}'" for name in names)]
+        lines.append(f"Provides-Extra: {extra}")
+        lines += [f"Requires-Dist: {name.split(';')[0]}; extra == '{extra}'" for name in names]
     name = "mnist_twice-1.0.0"
     with zipfile.ZipFile(f"{folder}/{name}-py3-none-any.whl", "w") as wheel:
         wheel.writestr(f"{name}.dist-info/METADATA", "\\n".join(lines))

@@ -158,13 +158,13 @@ def test_the_engine_is_trained_evaluated_and_drawn(project: Project) -> None:
     assert "softmax/classes.csv" in charts
 
 
-def test_a_misspelled_key_of_its_section_is_named(project: Project) -> None:
-    project.set({"softmax.optimizer.learning_rates": "1"})
-    output = project.run("python", "-m", "stages.engines.config", check=False).stdout
-    assert output.startswith("error: softmax.optimizer.learning_rates: unknown key, got 1; the keys here are name, ")
-
-
 def test_a_quick_run_takes_the_untracked_engine_along(project: Project) -> None:
     output = project.run("python", "-m", "stages.tools.quick").stdout
     assert re.search(r"Running stage 'train_softmax':\n.*\n?(.*\n)*?epoch 1/1", output)
     assert re.search(r"^metrics/softmax.json +accuracy +- +[\d.]+", output, re.MULTILINE)
+
+
+def test_a_misspelled_key_of_its_section_is_named(project: Project) -> None:
+    project.set({"softmax.optimizer.learning_rates": "1"})
+    output = project.run("python", "-m", "stages.engines.config", check=False).stdout
+    assert output.startswith("error: softmax.optimizer.learning_rates: unknown key, got 1; the keys here are name, ")
