@@ -118,14 +118,15 @@ def test_git_that_is_missing_or_refuses_the_folder_is_explained(folder: Path) ->
 
 
 def test_git_is_explained_in_a_folder_of_a_larger_repository_too(folder: Path) -> None:
-    subprocess.run(["git", "init", "--quiet"], cwd=folder.parent, check=True)
-    shutil.rmtree(folder / ".git", ignore_errors=True)
-    (status, (line,)) = lines(folder, env={**os.environ, "GIT_TEST_ASSUME_DIFFERENT_OWNER": "1"})
-    trust = f"error: git trusts no folder of another user: git config --global --add safe.directory {folder.parent}"
+    subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
+    inner = folder / "project"
+    (inner / ".dvc").mkdir(parents=True)
+    (status, (line,)) = lines(inner, env={**os.environ, "GIT_TEST_ASSUME_DIFFERENT_OWNER": "1"})
+    trust = f"error: git trusts no folder of another user: git config --global --add safe.directory {folder}"
     assert (status, line) == (1, trust)
-    (status, (line,)) = lines(folder, env={"PATH": str(folder)})
+    (status, (line,)) = lines(inner, env={"PATH": str(folder)})
     assert (status, line[:23]) == (1, "error: git is missing: ")
-    assert not (folder / ".dvc/config.local").exists()
+    assert not (inner / ".dvc/config.local").exists()
 
 
 def test_packages_that_are_there_need_no_more_space(folder: Path) -> None:

@@ -22,6 +22,7 @@ WORKSPACE = "workspace"
 def main() -> None:
     """Write dvc_plots/index.html for the workspace, compared with any revisions given, and print its address."""
     revisions = [*dict.fromkeys(revision for revision in sys.argv[1:] if revision != WORKSPACE), WORKSPACE]
+    print(f"collecting metrics, parameters and plots of {', '.join(revisions)}", flush=True)
     sections = make_sections(collect_plots(revisions), revisions, FOLDER)
     parameters, others = parameters_tables(revisions)
     page = make_page(revisions, [metrics_table(revisions), parameters], others, sections)
