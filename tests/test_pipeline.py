@@ -113,9 +113,9 @@ def test_the_summary_names_the_validation_metrics_of_the_kept_epoch_before_the_t
         history = pd.read_csv(finished.folder / f"plots/{engine}/history.csv")
         kept = history.sort_values(["validation_accuracy", "validation_loss"], ascending=[False, True]).iloc[0]
         assert list(finished.load_json("metrics/summary.json")[engine].items()) == [
-            ("val_acc", kept["validation_accuracy"]),
+            ("val", kept["validation_accuracy"]),
             ("val_loss", pytest.approx(kept["validation_loss"], rel=1e-5)),
-            ("test_acc", finished.load_json(f"metrics/{engine}.json")["accuracy"]),
+            ("test", finished.load_json(f"metrics/{engine}.json")["accuracy"]),
         ]
 
 

@@ -10,7 +10,7 @@ import pytest
 from stages.tools.preflight import in_git
 from tests.benchmarks.recipes import RECIPES
 from tests.imports import ROOT
-from tests.project import ENGINES
+from tests.project import ENGINES, Project
 from tests.readme import section
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -39,6 +39,13 @@ def mean_and_std(results: dict[str, Any]) -> str:
 def test_the_readme_is_one_page() -> None:
     assert len(README.splitlines()) <= 150
     assert len(README.split()) <= 1300
+
+
+def test_the_summary_that_make_shows_begins_with_validation_and_fits_a_screen() -> None:
+    assert all(list(engine) == ["val", "val_loss", "test"] for engine in metrics("summary").values())
+    assert " dvc metrics show metrics/summary.json\n" in (ROOT / "Makefile").read_text(encoding="utf-8")
+    table = Project(ROOT).dvc("metrics", "show", "metrics/summary.json")
+    assert max(map(len, table.splitlines())) <= 120
 
 
 def test_the_table_of_results_is_that_of_the_committed_metrics() -> None:

@@ -51,12 +51,15 @@ def comparison_metrics(first: Labels, second: Labels, labels: Labels) -> dict[st
 
 
 def summary(best: Mapping[str, EpochMetrics], predicted: Mapping[str, Labels], labels: Labels) -> dict[str, Any]:
-    """The scalars of metrics/summary.json, those to choose by first: one row of `dvc metrics show` in 120 columns."""
+    """Accuracy on the validation split, by which to choose, its loss, and accuracy on the test split.
+
+    For metrics/summary.json: one row of `dvc metrics show`, whose 120 columns leave no room for longer names.
+    """
     return {
         engine: {
-            "val_acc": epoch.validation_accuracy,
+            "val": epoch.validation_accuracy,
             "val_loss": epoch.validation_loss,
-            "test_acc": float(np.mean(predicted[engine] == labels)),
+            "test": float(np.mean(predicted[engine] == labels)),
         }
         for engine, epoch in best.items()
     }

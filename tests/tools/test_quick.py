@@ -138,7 +138,7 @@ def test_a_quick_run_takes_the_workspace_as_it_is_and_leaves_it_alone(project: P
     assert "\ngreetings from a new file\n" in output
     assert output.count("epoch 1/1") == 2
     assert re.search(r"^Path +Metric +HEAD +workspace", output, re.MULTILINE)
-    assert re.search(r"torch\.val_acc +[\d.]+ +[\d.]+", output)
+    assert re.search(r"torch\.val +[\d.]+ +[\d.]+", output)
     assert "Stage 'fetch' didn't change, skipping" in output  # and 'preprocess' comes out of the cache
     assert "Running stage 'preprocess'" not in output
     assert files(project.folder) == before

@@ -11,7 +11,7 @@ from dvc.exceptions import DvcException
 
 MISSING = object()  # null is a value
 METRICS, PARAMETERS = "metrics/summary.json", "params.yaml"
-PERCENT = re.compile("acc")  # in the name of a metric that is a fraction
+PERCENT = re.compile(r"acc|\.(val|test)$")  # in the name of a metric that is a fraction
 MAIN = (  # parameters that are shown though they are the same in all revisions
     "seed", "network.channels", "network.hidden_sizes", "network.batch_norm", "optimizer.name",
     "optimizer.learning_rate", "optimizer.schedule", "training.epochs", "training.batch_size", "augmentation.enabled",
