@@ -50,7 +50,11 @@ def _find(folder: Path, name: str, spec: DatasetSpec) -> Path:
 
 def _find_by_words(folder: Path, name: str) -> Path:
     """The one file with the words of ``name`` in its own, such as emnist-digits-test-images-idx3-ubyte.gz."""
-    found = sorted(path for path in folder.iterdir() if _WORDS[name] <= _words(path.name) and path.is_file())
+    found = sorted(
+        path
+        for path in folder.iterdir()
+        if _WORDS[name] <= _words(path.name) and path.suffix != ".dvc" and path.is_file()
+    )
     words = " and ".join(sorted(_WORDS[name], reverse=True))
     if not found:
         raise PipelineError(f"no file in {folder} has {words} in its name; put it there or change fetch.directory")
@@ -80,7 +84,7 @@ def _read(path: Path, size: int) -> bytes:
     """Read not much more than ``size``: enough to see that a file is too long, even a decompression bomb."""
     chunk = min(_CHUNK, size + 1)
     try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
             return b"".join(islice(iter(lambda: file.read(chunk), b""), size // chunk + 1))
     except Exception as error:  # damaged bytes can fail anywhere in gzip
         message = f"{path}: cannot be read: {short_message(error)}"

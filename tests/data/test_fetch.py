@@ -133,7 +133,9 @@ def test_custom_images_may_be_any_number_under_any_names_that_tell_them_apart(tm
     files = FILES | {TEST_IMAGES: encode(images), TEST_LABELS: encode(labels)}
     names = ("emnist-digits-train-images-idx3-ubyte", "Train_Labels.IDX", "my.test.images", "t10k-labels-idx1-ubyte")
     renamed = {f"{name}.gz": gzip.compress(content) for name, content in zip(names, files.values(), strict=True)}
-    config = fill(tmp_path / "mine", renamed | {"._train-images": b"a Mac's", "readme": b"", "training.txt": b"images"})
+    renamed["MY-TEST-IMAGES.GZ"] = renamed.pop("my.test.images.gz")
+    others = {"._train-images": b"a Mac's", "readme": b"", "training.txt": b"images", "train-images.gz.dvc": b"outs:"}
+    config = fill(tmp_path / "mine", renamed | others)
     assert fetched(config.model_copy(update={"dataset": "custom"}), tmp_path / "raw", CUSTOM) == files
     assert dataset_name(tmp_path / "raw") == "custom"
 
