@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.data.idx import Bytes, read_split
-from stages.pipeline.classifier import CLASSES
+from stages.pipeline.classifier import CLASSES, WHITE, Standardization
 from stages.pipeline.config import DataConfig
 from stages.pipeline.errors import PipelineError
 from stages.pipeline.files import write_json, write_npy
@@ -18,8 +18,6 @@ from stages.pipeline.splits import PROCESSED
 from stages.pipeline.stage import run
 
 RAW = Path("data/raw")
-WHITE = 255
-PIXEL_VALUES = np.arange(WHITE + 1) / WHITE  # black 0 to white 1
 CHUNK = 1000  # images at a time, of which bincount makes 64-bit integers
 
 
@@ -30,19 +28,18 @@ def main() -> None:
     test = read_split(RAW, "test")
     check_classes(labels, test[1])
     is_validation = stratified_split(labels, config.preprocess.validation_size, spawn_generators(config.seed).split)
-    mean, std = pixel_statistics(images[~is_validation])
+    standardization = Standardization(*pixel_statistics(images[~is_validation]))
     splits = {
         "train": (images[~is_validation], labels[~is_validation]),
         "validation": (images[is_validation], labels[is_validation]),
         "test": test,
     }
-    lookup = ((PIXEL_VALUES - mean) / std).astype(np.float32)
     for name, (split_images, split_labels) in splits.items():
-        write_npy(PROCESSED / f"{name}_images.npy", lookup[split_images])
+        write_npy(PROCESSED / f"{name}_images.npy", standardization.apply(split_images))
         write_npy(PROCESSED / f"{name}_labels.npy", split_labels.astype(np.int64))
-    write_json(PROCESSED / "standardization.json", {"mean": mean, "std": std})
+    write_json(PROCESSED / "standardization.json", standardization._asdict())
     sizes = ", ".join(f"{len(split_labels)} {name}" for name, (_, split_labels) in splits.items())
-    print(f"{sizes} images; pixel mean {mean:.4f}, standard deviation {std:.4f}")
+    print(f"{sizes} images; pixel mean {standardization.mean:.4f}, standard deviation {standardization.std:.4f}")
 
 
 def check_classes(labels: Bytes, test_labels: Bytes) -> None:

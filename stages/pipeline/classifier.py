@@ -12,6 +12,7 @@ Probabilities = NDArray[np.float32]  # (N, 10), each row sums to 1
 StateDict = dict[str, np.ndarray[Any, Any]]
 
 CLASSES, IMAGE_SHAPE = 10, (28, 28)
+WHITE = 255  # the brightest pixel of a raw image
 PREDICTION_BATCH = 250  # images; bounds the memory that predicting takes
 
 
@@ -20,6 +21,11 @@ class Standardization(NamedTuple):
 
     mean: float = 0.0
     std: float = 1.0
+
+    def apply(self, pixels: NDArray[np.uint8]) -> Images:
+        """Standardize pixels from 0 (black) to 255 (white), of any shape. Returns float32."""
+        lookup = ((np.arange(WHITE + 1) / WHITE - self.mean) / self.std).astype(np.float32)
+        return lookup[pixels]
 
 
 UNSTANDARDIZED = Standardization()

@@ -4,10 +4,8 @@ import json
 import re
 import shutil
 import sys
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
@@ -16,6 +14,7 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
 from stages.evaluation.figures.style import ENGINE_COLORS
+from tests.browser import messages
 from tests.charts import Chart, collect_charts
 from tests.project import Project, copy_project
 
@@ -30,23 +29,6 @@ SECTIONS = {  # and DVC's plots that are on the page; all others would show some
 }
 IMAGES = ["mistakes", "parity", "reliability", "weights"]
 CHARTS = {chart.name: chart for chart in collect_charts()}
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[webdriver.Chrome]:
-    """Chromium without a window and without a network. Skips where it or its driver is not installed."""
-    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    driver = shutil.which("chromedriver")
-    if not program or not driver:
-        pytest.skip("no browser: install chromium and chromedriver (Debian: apt-get install chromium chromium-driver)")
-    options = webdriver.ChromeOptions()
-    options.binary_location = program
-    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--proxy-server=127.0.0.1:1"):
-        options.add_argument(argument)  # nothing listens on port 1
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    with webdriver.Chrome(options, webdriver.ChromeService(driver)) as chrome:
-        chrome.set_network_conditions(offline=True, latency=0, throughput=0)
-        yield chrome
 
 
 @pytest.fixture(scope="module")
@@ -82,11 +64,6 @@ def make_page(project: Project, *revisions: str) -> str:
     page = project.run(sys.executable, "-m", "stages.tools.report", *revisions).stdout.splitlines()[-1]
     assert page == (project.folder / "dvc_plots/index.html").as_uri()
     return page
-
-
-def messages(browser: webdriver.Chrome, kind: str) -> list[dict[str, Any]]:
-    log: list[dict[str, Any]] = browser.get_log(kind)  # type: ignore[no-untyped-call]  # selenium does not say
-    return log
 
 
 def opened(browser: webdriver.Chrome, page: str) -> tuple[list[WebElement], list[str], list[str]]:
