@@ -1,0 +1,154 @@
+"""What is written on a paper: lighting, shadows and the paper's color are estimated and removed."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from scipy import ndimage
+
+from stages.tools.handwriting.mnist import Ink, area_average
+
+Picture = NDArray[np.float64]  # (height, width, 1 or 3 channels), from 0 to 1
+
+COARSE, MEDIUM = 64, 256  # longer side of the pictures in which polarity, and lighting, are estimated
+WINDOW = 23  # of COARSE: wider than any stroke, narrower than a shadow
+DARKEST = 0.1  # from 0 to 1: in what is darker, contrast is noise
+CLEAR = 0.5  # of 1, of how certain a polarity is
+SPREAD = 8.0  # of MEDIUM: standard deviation of the Gaussian over which lighting is averaged
+PLAIN_EDGE, PLAIN_AREA = 0.4, 0.25  # so much of the edge, and of all, has exactly one color, if no camera saw it
+SIMILAR = 0.03  # from 0 to 1: colors that noise and lighting would give a paper
+FAINTEST = 0.08  # of the paper's brightness; fainter ink is noise
+NOISE_LIMIT = 4.0  # standard deviations of the noise; weaker ink is noise
+LOW, HIGH = 0.35, 0.75  # of the ink's usual strength: from paper, or rules paler than ink, to ink
+RULE_WIDTH = 0.025  # of the longer side: a rule is at most so wide
+CONTACT, INSIDE = 0.5, 0.1  # of its length along an edge; of the shorter side, the length of a digit
+
+
+def find_ink(picture: Picture) -> Ink:
+    """How much ink is on each pixel, whether it is darker or brighter than its paper. All 0 for a blank picture."""
+    paper = plain_paper(picture)
+    if paper is not None:
+        ink = project(np.abs(picture - paper))
+        return ink / (ink.max() or 1)
+    if is_bright_on_dark(picture):
+        picture = 1 - picture
+    ink = project(np.maximum(1 - picture / estimate_paper(picture), 0))
+    return without_edges(without_noise(ink))
+
+
+def plain_paper(picture: Picture) -> Picture | None:
+    """The one color of a paper that no camera saw; None for a photo, whose paper has many similar colors."""
+    edge = np.concatenate([picture[0], picture[-1], picture[:, 0], picture[:, -1]])
+    colors, counts = np.unique(edge, axis=0, return_counts=True)
+    paper = colors[counts.argmax()]
+    distance = np.abs(picture - paper).max(axis=2)
+    same = np.count_nonzero(distance == 0)
+    is_plain = counts.max() >= PLAIN_EDGE * len(edge) and same >= PLAIN_AREA * distance.size
+    return paper if is_plain and np.count_nonzero(distance < SIMILAR) < 1.2 * same else None
+
+
+def is_bright_on_dark(picture: Picture) -> bool:
+    """Around a stroke is mostly paper, so that a median over a wide window shows the paper under it.
+
+    Where that is not clear, because a digit fills the picture, the median of all pixels decides.
+    """
+    gray = np.maximum(shrink(picture, COARSE).mean(axis=2), DARKEST)
+    local, overall = (one_sidedness(gray, paper) for paper in (ndimage.median_filter(gray, WINDOW), np.median(gray)))
+    return (local if abs(local) > CLEAR else overall) > 0
+
+
+def one_sidedness(gray: Ink, paper: Ink | np.floating[Any]) -> float:
+    """1 where all that differs from the paper is brighter, −1 where all is darker.
+
+    Squares of logarithms, because the edge of a shadow changes a brightness by less than ink does.
+    """
+    contrast = np.log(gray / paper)
+    squares = contrast * np.abs(contrast)
+    return float(squares.sum() / max(np.abs(squares).sum(), 1e-12))
+
+
+def estimate_paper(picture: Picture) -> Picture:
+    """What the paper would look like without its dark ink, of the picture's shape.
+
+    Filling in strokes gives a first estimate; what is as bright as that is paper, over which a Gaussian averages.
+    """
+    coarse, medium = shrink(picture, COARSE), shrink(picture, MEDIUM)
+    filled = ndimage.gaussian_filter(ndimage.grey_closing(coarse, (WINDOW, WINDOW, 1)), (1.5, 1.5, 0))
+    first = np.maximum(grow(filled, medium.shape), 1e-3)
+    darkness = project(np.maximum(1 - medium / first, 0))
+    weight = (darkness < usual_strength(darkness) / 3).astype(float)[:, :, None]
+    spread = SPREAD * max(medium.shape) / MEDIUM
+    total = ndimage.gaussian_filter(weight, (spread, spread, 0))
+    mean = ndimage.gaussian_filter(weight * medium, (spread, spread, 0)) / np.maximum(total, 1e-6)
+    paper = np.where(total > 0.05, mean, first)
+    return np.maximum(grow(paper, picture.shape), 1e-3)
+
+
+def project(difference: Picture) -> Ink:
+    """The difference from the paper along the ink's own color: red rules under blue ink count less."""
+    if difference.shape[2] == 1 or (np.ptp(difference, axis=2) == 0).all():
+        return difference[:, :, 0]
+    strength = (difference**2).sum(axis=2)
+    color = difference[strength >= np.quantile(strength, 0.99)].sum(axis=0)
+    projected: Ink = difference @ (color / (np.linalg.norm(color) or 1))
+    return projected
+
+
+def usual_strength(ink: Ink) -> float:
+    """The median of what is at least half as strong as itself, from the strongest pixels on."""
+    strength = float(np.quantile(ink, 0.999))
+    for _ in range(3):
+        strength = float(np.median(ink[ink >= strength / 2]))
+    return strength
+
+
+def without_noise(ink: Ink) -> Ink:
+    """0 for paper, 1 for ink; all 0 where there is no more than noise."""
+    noise = noise_of(ink)
+    if noise > 0.03 * usual_strength(ink):
+        ink = ndimage.gaussian_filter(ink, max(1.0, max(ink.shape) / 500))
+        noise = noise_of(ink)
+    strength = usual_strength(ink)
+    if strength < max(FAINTEST, NOISE_LIMIT * noise):
+        return np.zeros_like(ink)
+    return np.clip((ink - LOW * strength) / ((HIGH - LOW) * strength), 0, 1)
+
+
+def noise_of(ink: Ink) -> float:
+    """The standard deviation of the noise, from differences of neighbors, of which strokes are only a small part."""
+    return float(1.4826 * np.median(np.abs(np.diff(ink, axis=1))) / np.sqrt(2))
+
+
+def without_edges(ink: Ink) -> Ink:
+    """Without what is no stroke: lines from edge to edge, and what lies along an edge, where a digit is inside.
+
+    The first are rules as dark as ink, the second are shadows, and what else is in a photo beside the paper.
+    """
+    labels, count = ndimage.label(ink > 0, np.ones((3, 3)))
+    boxes = ndimage.find_objects(labels)
+    sides = [labels[0], labels[-1], labels[:, 0], labels[:, -1]]
+    contacts = np.stack([np.bincount(side, minlength=count + 1) for side in sides])[:, 1:]
+    areas = np.bincount(labels.ravel(), minlength=count + 1)[1:]
+    lengths = np.array([max(part.stop - part.start for part in box) for box in boxes])
+    is_inside = contacts.sum(axis=0) == 0
+    is_rule = ((contacts > 0).sum(axis=0) > 1) & (areas < RULE_WIDTH * max(ink.shape) * lengths)
+    has_digit = bool((is_inside & (lengths >= INSIDE * min(ink.shape))).any())
+    is_margin = has_digit & (contacts.sum(axis=0) >= lengths * CONTACT)
+    return np.where(np.isin(labels, np.flatnonzero(is_rule | is_margin) + 1), 0, ink)
+
+
+def shrink(picture: Picture, longest: int) -> Picture:
+    """Area averages; a picture that is no larger stays as it is."""
+    factor = max(picture.shape[:2]) / longest
+    if factor <= 1:
+        return picture
+    height, width = (max(1, round(length / factor)) for length in picture.shape[:2])
+    return np.stack([area_average(channel, height, width) for channel in np.moveaxis(picture, 2, 0)], axis=2)
+
+
+def grow(picture: Picture, shape: tuple[int, ...]) -> Picture:
+    """Linear interpolation to another height and width."""
+    size, channels = (shape[1], shape[0]), np.moveaxis(picture, 2, 0).astype(np.float32)
+    grown = [Image.fromarray(channel).resize(size, Image.Resampling.BILINEAR) for channel in channels]
+    return np.stack([np.asarray(each, float) for each in grown], axis=2)
