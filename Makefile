@@ -4,6 +4,7 @@
 # make reproduce    run the committed pipeline again in a clone, and compare every output with the committed one
 # make plots        build the page of all charts and figures, which needs no network; REVISIONS="HEAD~1" compares
 # make quick        run everything with one epoch each, beside the workspace, and show what comes of it
+# make export       write both trained networks as ONNX files, models/ENGINE/model.onnx; DTYPE=float32: from such pixels
 # make gate         fail when accuracy is below the 95 % interval of the last commit's
 # make test         install what is needed, run the tests that a change needs, at most 4 minutes
 # make test-all     run all tests but those of portability, about 27 minutes
@@ -26,9 +27,9 @@ export SHELL
 unexport PYTHONHOME PYTHONPATH PYTHONSAFEPATH PYTHONINSPECT PYTHONOPTIMIZE PYTHONWARNINGS
 unexport PIP_USER PIP_TARGET PIP_PREFIX PIP_ROOT PIP_DRY_RUN PIP_NO_DEPS GIT_DIR GIT_INDEX_FILE GIT_WORK_TREE
 
-TARGETS = all scratch reproduce plots quick gate test test-all portability check fuzz mutation bench seeds recipes
+TARGETS = all scratch reproduce plots quick export gate test test-all portability check fuzz mutation bench seeds recipes
 .PHONY: $(TARGETS) preflight
-$(TARGETS) .venv/installed .venv/scratch: | preflight
+$(TARGETS) .venv/installed .venv/scratch .venv/export: | preflight
 
 all: .venv/installed
 	.venv/bin/python -m stages.engines.config
@@ -49,6 +50,9 @@ plots: $(BASE)
 
 quick: .venv/installed
 	@.venv/bin/python -m stages.tools.quick
+
+export: .venv/export
+	@.venv/bin/python -m stages.tools.export $(if $(DTYPE),--dtype $(DTYPE))
 
 gate: .venv/installed
 	@.venv/bin/python -m stages.tools.gate
@@ -98,4 +102,8 @@ FAILED = { echo "error: pip failed, as it says above; if it had no network, run 
 	@$(PYTHON) stages/tools/preflight.py scratch
 	$(PYTHON) -m venv .venv
 	@$(PIP) . || $(FAILED)
+	touch $@
+
+.venv/export: $(BASE)
+	@$(PIP) '.[export]' || $(FAILED)
 	touch $@

@@ -1,0 +1,1 @@
+"""The trained networks as ONNX files, for whatever runs those: ``make export``."""
