@@ -144,8 +144,9 @@ class Project:
         (self.folder / ".venv").mkdir()
         for path in Path(sys.prefix).iterdir():
             (self.folder / ".venv" / path.name).symlink_to(path)
-        (self.folder / ".venv/installed").unlink(missing_ok=True)
-        (self.folder / ".venv/installed").touch()
+        for name in ("installed", "export"):  # in this order: make compares their times
+            (self.folder / ".venv" / name).unlink(missing_ok=True)
+            (self.folder / ".venv" / name).touch()
 
     def read(self, path: str) -> bytes:
         """The bytes of one file."""

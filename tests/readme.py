@@ -12,6 +12,12 @@ def section(document: str, title: str) -> str:
     return rest.split("\n## ")[0]
 
 
+def python_blocks(document: str, title: str) -> list[str]:
+    """The Python code of one section, block by block."""
+    blocks: list[str] = re.findall(r"^```python\n(.*?)^```$", section(document, title), re.MULTILINE | re.DOTALL)
+    return blocks
+
+
 def commands(document: str, title: str) -> list[str]:
     """The commands of one section's console blocks, one by one, without their comments."""
     blocks = re.findall(r"^```console\n(.*?)^```$", section(document, title), re.MULTILINE | re.DOTALL)

@@ -19,6 +19,7 @@ from tests.project import Project
 
 FILES = sorted(path.relative_to(ROOT) for path in (ROOT / "stages").rglob("*.py"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+EXTRAS = PROJECT["optional-dependencies"]
 DVC = YAML(typ="safe", pure=True).load(ROOT / "dvc.yaml")
 
 
@@ -112,7 +113,7 @@ def test_importing_the_numpy_library_loads_numpy_and_the_standard_library_alone(
 def test_nothing_is_imported_that_pyproject_does_not_declare() -> None:
     names = {
         name.lower().replace("-", "_").split(".")[0]
-        for name in [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["torch"]]
+        for name in PROJECT["dependencies"] + [name for extra in ("torch", "export") for name in EXTRAS[extra]]
     }
     declared = names | {"stages", "vl_convert", "PIL", "pydantic_core", "urllib3"}  # the last three come with others
     used = {module.split(".")[0] for path in FILES for module in imported(path)}
