@@ -24,7 +24,8 @@ try:
     import onnxruntime
     from onnx.reference import ReferenceEvaluator
 
-    from stages.tools.export.model import PixelDType, onnx_bytes
+    from stages.tools.export import nn as export_nn
+    from stages.tools.export.model import IR_VERSION, OPSET, PixelDType, layer_nodes, onnx_bytes
 except ModuleNotFoundError as error:
     pytest.skip(f"{error.name} is not installed: make export installs it", allow_module_level=True)
 
@@ -115,6 +116,37 @@ def test_another_implementation_of_onnx_gives_the_same(network: str) -> None:
     (probabilities,) = ReferenceEvaluator(onnx.load_from_string(export(classifier))).run(None, {"pixels": pixels})
     expected = classifier.predict(classifier.standardization.apply(pixels))
     np.testing.assert_allclose(probabilities, expected, rtol=0, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("Conv2d", {"in_channels": 2, "out_channels": 3, "kernel_size": (3, 5), "stride": (2, 1), "padding": (1, 2)}),
+        ("Conv2d", {"in_channels": 2, "out_channels": 3, "kernel_size": 3, "stride": 3, "bias": False}),
+        ("MaxPool2d", {"kernel_size": (3, 2), "stride": 1}),
+        ("LeakyReLU", {"negative_slope": 0.3}),
+        ("BatchNorm2d", {"num_features": 2, "eps": 0.1}),
+    ],
+)
+def test_a_layer_with_other_arguments_than_the_networks_has_is_exported_with_them(
+    name: str, arguments: dict[str, Any]
+) -> None:
+    """Whoever changes build_layers need not change the export."""
+    generator = np.random.default_rng(0)
+    network = nn.Sequential(getattr(nn, name)(**arguments)).eval()
+    network.parameters[...], network.buffers[...] = generator.random(network.parameters.shape), 0.5
+    x = generator.normal(size=(4, 2, 11, 9)).astype(np.float32)
+    graph = onnx.helper.make_graph(
+        [*layer_nodes([getattr(export_nn, name)(**arguments)], "x", "y")],
+        name,
+        [onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, x.shape)],
+        [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, ["N", "C", "H", "W"])],
+        [onnx.numpy_helper.from_array(array, key) for key, array in network.state_dict().items()],
+    )
+    opset = onnx.helper.make_operatorsetid("", OPSET)
+    model = onnx.helper.make_model(graph, opset_imports=[opset], ir_version=IR_VERSION)
+    (y,) = onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"x": x})
+    np.testing.assert_allclose(y, network.forward(x), rtol=1e-5, atol=TOLERANCE)
 
 
 def test_a_network_that_is_larger_than_an_onnx_file_can_be_is_refused() -> None:
