@@ -115,7 +115,7 @@ def test_another_implementation_of_onnx_gives_the_same(network: str) -> None:
     pixels = draw_digits()[0][:20]
     (probabilities,) = ReferenceEvaluator(onnx.load_from_string(export(classifier))).run(None, {"pixels": pixels})
     expected = classifier.predict(classifier.standardization.apply(pixels))
-    np.testing.assert_allclose(probabilities, expected, rtol=0, atol=TOLERANCE)
+    np.testing.assert_allclose(np.asarray(probabilities), expected, rtol=0, atol=TOLERANCE)
 
 
 @pytest.mark.parametrize(
