@@ -60,7 +60,8 @@ def coverage(old: int, new: int) -> NDArray[np.float64]:
     """The fraction of each of ``new`` equal intervals that each of ``old`` ones makes up, (new, old)."""
     starts, ends = np.arange(new) * (old / new), np.arange(1, new + 1) * (old / new)
     overlap = np.minimum(ends[:, None], np.arange(1, old + 1)) - np.maximum(starts[:, None], np.arange(old))
-    return np.maximum(overlap, 0) * (new / old)
+    fractions: NDArray[np.float64] = np.maximum(overlap, 0) * (new / old)
+    return fractions
 
 
 def thicken(fine: Ink) -> Ink:
