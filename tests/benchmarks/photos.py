@@ -21,7 +21,7 @@ Color = tuple[float, float, float]  # red, green, blue, 0 to 255
 Digit = NDArray[np.uint8]  # (28, 28)
 
 SIDES = (40, 2000)  # pixels of the longer side, log-uniform
-LEAST_HEIGHT = 24.0  # pixels, of a digit
+LEAST_HEIGHT = 24.0  # pixels, of a digit; a picture too small for it grows
 LEAST_CONTRAST = 90.0  # of 255, between the luminance of paper and ink
 INKS: tuple[Color, ...] = (
     (25, 25, 30),  # black
@@ -59,8 +59,11 @@ class Scene(NamedTuple):
     ink: Color
     pen: float | None = None  # the strokes' width, in heights of the digit; None: the digit's own
     rotation: float = 0.0  # degrees
-    tilt: tuple[float, float] = (0.0, 0.0)  # of the camera: how much nearer one border of the digit is than its middle
+    tilt: tuple[float, float] = (0.0, 0.0)  # of the camera: how much nearer one border of the ink is than its middle
     ruling: Ruling | None = None
+    grain: float = 0.0  # how uneven the ink is, 0 to 1
+    specks: int = 0
+    glare: float = 0.0  # of a lamp on a glossy surface, of 255
     blur: float = 0.0  # standard deviation, in heights of the digit
     noise: float = 0.0  # standard deviation, of 255
     quality: int | None = None  # of JPEG; None: not compressed
@@ -81,7 +84,7 @@ def take(digits: Sequence[Digit], scene: Scene, generator: np.random.Generator) 
     """A picture of digits beside each other."""
     written = strokes.from_digit(digits[0], scene.pen) if len(digits) == 1 else strokes.from_digits(digits, generator)
     sheet = _Sheet(written, scene)
-    picture = sheet.paint()
+    picture = sheet.paint(generator)
     if scene.blur:
         picture = picture.filter(ImageFilter.GaussianBlur(float(scene.blur * sheet.scale)))
     if scene.style == "photo":
@@ -105,8 +108,7 @@ def draw_scene(style: Style, generator: np.random.Generator) -> Scene:
 def _draw_sheet(style: Style, generator: np.random.Generator) -> Scene:
     side = round(float(np.exp(generator.uniform(*np.log(SIDES)))))
     aspect = float(generator.uniform(1, 1.5)) ** generator.choice([-1, 1])
-    least = LEAST_HEIGHT / (side * min(aspect, 1 / aspect))
-    coverage = max(least, float(generator.uniform(0.25, 0.9)))
+    coverage = float(generator.uniform(0.25, 0.9))
     place = (float(generator.uniform()), float(generator.uniform()))
     return Scene(style, side, aspect, coverage, place, *_draw_colors(generator))
 
@@ -118,6 +120,9 @@ def _draw_photo(generator: np.random.Generator) -> Scene:
         rotation=float(generator.uniform(-10, 10)),
         tilt=(float(tilt[0]), float(tilt[1])),
         ruling=_draw_ruling(scene, generator) if generator.uniform() < (0.15 if scene.is_dark else 0.5) else None,
+        grain=float(generator.uniform(0, 0.5)),
+        specks=int(generator.integers(1, 7)) if generator.uniform() < 0.3 else 0,
+        glare=float(generator.uniform(10, 60)) if generator.uniform() < 0.15 else 0.0,
         blur=float(generator.uniform(0, 1 / 60)),
         noise=float(generator.uniform(1, 8)),
         quality=int(generator.integers(40, 96)),
@@ -128,13 +133,13 @@ def _draw_photo(generator: np.random.Generator) -> Scene:
 def _draw_colors(generator: np.random.Generator) -> tuple[Color, Color]:
     """Of paper and ink, that differ in more than their hue."""
     while True:
-        kind = generator.choice(["white", "cream", "gray", "pastel", "board"], p=[0.4, 0.15, 0.15, 0.15, 0.15])
+        kind = generator.choice(["white", "cream", "gray", "pastel", "board"], p=[0.45, 0.15, 0.15, 0.1, 0.15])
         hue, light = generator.uniform(), generator.uniform()
         paper: Color = {
             "white": (243 + 12 * light,) * 3,
             "cream": (240 + 12 * light, 228 + 16 * light, 195 + 30 * light),
             "gray": (190 + 40 * light, 192 + 40 * light, 194 + 40 * light),
-            "pastel": _scaled(colorsys.hls_to_rgb(hue, 0.8 + 0.1 * light, 0.6), 255),
+            "pastel": _scaled(colorsys.hls_to_rgb(hue, 0.85 + 0.08 * light, 0.5), 255),
             "board": BOARDS[generator.integers(len(BOARDS))],
         }[str(kind)]
         inks = CHALKS if kind == "board" else INKS
@@ -164,23 +169,24 @@ class _Sheet:
         self.written, self.scene = written, scene
         angle = np.radians(scene.rotation)
         self.turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-        corners = self._to_camera(written.outline())
+        outline = written.outline()
+        self.tilt = np.array(scene.tilt) / max(1.0, 2 * outline.max())
+        corners = self._to_camera(outline)
         lowest, highest = corners.min(axis=0), corners.max(axis=0)
-        width, height = scene.side * min(scene.aspect, 1), scene.side * min(1 / scene.aspect, 1)
-        extent = highest - lowest
-        self.scale = scene.coverage * min(width, height) / extent.max()
-        if extent[0] > 1.2 * extent[1]:  # several digits: the picture is as wide as they need
-            self.scale = max(scene.coverage * min(width, height), LEAST_HEIGHT) / extent[1]
-            width = max(width, extent[0] * self.scale * 1.2)
-        self.size = (round(width), round(height))
-        room = np.array(self.size) - extent * self.scale
-        border = np.minimum(0.03 * min(self.size), room / 2)
+        self.lowest, self.extent = lowest, highest - lowest
+        size = scene.side * np.minimum((scene.aspect, 1 / scene.aspect), 1)
+        self.scale = max(
+            LEAST_HEIGHT, min(scene.coverage * size.min() / self.extent[1], 0.9 * (size / self.extent).min())
+        )
+        size = np.ceil(np.maximum(size, self.extent * self.scale / 0.9))
+        self.width, self.height = size.astype(int).tolist()
+        room = size - self.extent * self.scale
+        border = 0.04 * size.min()
         self.corner = border + (room - 2 * border) * scene.place  # of the digits, in pixels
-        self.lowest, self.extent = lowest, extent
 
     def _to_camera(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
         turned: NDArray[np.float64] = points @ self.turn.T
-        turned /= 1 - turned @ np.array(self.scene.tilt)[:, None]
+        turned /= 1 - turned @ self.tilt[:, None]
         return turned
 
     def _to_paper(self, columns: slice, rows: slice) -> tuple[Field, Field]:
@@ -188,23 +194,44 @@ class _Sheet:
         x = ((np.arange(columns.start, columns.stop) + 0.5 - self.corner[0]) / self.scale + self.lowest[0])[None, :]
         y = ((np.arange(rows.start, rows.stop) + 0.5 - self.corner[1]) / self.scale + self.lowest[1])[:, None]
         x, y = x.astype(np.float32), y.astype(np.float32)
-        nearness = 1 + np.float32(self.scene.tilt[0]) * x + np.float32(self.scene.tilt[1]) * y
+        nearness = 1 + np.float32(self.tilt[0]) * x + np.float32(self.tilt[1]) * y
         (a, b), (c, d) = self.turn.T.astype(np.float32)
         return (a * x + b * y) / nearness, (c * x + d * y) / nearness
 
-    def paint(self) -> Image.Image:
-        """The paper with its ruling and the ink."""
-        width, height = self.size
-        pixels = np.empty((height, width, 3), np.float32)
+    def paint(self, generator: np.random.Generator) -> Image.Image:
+        """The paper with its ruling, specks and the ink."""
+        pixels = np.empty((self.height, self.width, 3), np.float32)
         pixels[:] = self.scene.paper
         if self.scene.ruling:
             self._rule(pixels, self.scene.ruling)
         first = np.maximum(np.floor(self.corner).astype(int) - 2, 0)
-        last = np.minimum(np.ceil(self.corner + self.extent * self.scale).astype(int) + 2, self.size)
+        last = np.minimum(np.ceil(self.corner + self.extent * self.scale).astype(int) + 2, (self.width, self.height))
         columns, rows = (slice(*each) for each in zip(first.tolist(), last.tolist(), strict=True))
         ink = self._coverage(self.written.at(*self._to_paper(columns, rows)))
+        if self.scene.grain:
+            ink *= 1 - np.float32(self.scene.grain) * self._grain(ink.shape, generator)
         _blend(pixels[rows, columns], self.scene.ink, ink)
+        for _ in range(self.scene.specks):
+            self._speck(pixels, generator)
         return _to_image(pixels)
+
+    def _grain(self, shape: tuple[int, ...], generator: np.random.Generator) -> Field:
+        """Random numbers from 0 to 1, alike over a fiftieth of the digit."""
+        cells = [max(2, round(length * 50 / max(self.scale, 50))) for length in shape]
+        random = Image.fromarray(generator.uniform(size=cells).astype(np.float32))
+        return np.asarray(random.resize((shape[1], shape[0]), Image.Resampling.BILINEAR))
+
+    def _speck(self, pixels: Field, generator: np.random.Generator) -> None:
+        """A crumb or a spatter of ink, at most a fortieth of the digit wide."""
+        radius = float(generator.uniform(0.3, 1)) * self.scale / 80
+        x, y = generator.uniform(0, (self.width, self.height)).tolist()
+        columns = slice(max(0, int(x - radius - 2)), int(x + radius + 3))
+        rows = slice(max(0, int(y - radius - 2)), int(y + radius + 3))
+        part = pixels[rows, columns]
+        row, column = np.ogrid[: part.shape[0], : part.shape[1]]
+        distance = np.hypot(column + (columns.start + 0.5 - x), row + (rows.start + 0.5 - y)) - radius
+        speck = np.clip(0.5 - distance, 0, min(1, 2 * radius)).astype(np.float32)
+        _blend(part, self.scene.ink, speck)
 
     def _rule(self, pixels: Field, ruling: Ruling) -> None:
         height, width = pixels.shape[:2]
@@ -212,10 +239,14 @@ class _Sheet:
         for axis, offset in list(zip((y, x), ruling.offset, strict=True))[: 1 + ruling.squared]:
             phase = axis / np.float32(ruling.spacing) + np.float32(offset)
             distance = np.abs(phase - np.round(phase)) * np.float32(ruling.spacing)
-            _blend(pixels, ruling.color, self._coverage(distance - np.float32(ruling.width / 2)))
+            _blend(pixels, ruling.color, self._line(distance, ruling.width))
         if ruling.margin is not None:
-            distance = np.abs(x - np.float32(ruling.margin)) - np.float32(0.75 * ruling.width)
-            _blend(pixels, _mix(self.scene.paper, (220, 60, 70), 0.5), self._coverage(distance))
+            distance = np.abs(x - np.float32(ruling.margin))
+            _blend(pixels, _mix(self.scene.paper, (220, 60, 70), 0.5), self._line(distance, 1.5 * ruling.width))
+
+    def _line(self, distance: Field, width: float) -> Field:
+        """How much of each pixel a line covers, whose middle is so far away, also where it is thinner than a pixel."""
+        return np.minimum(self._coverage(distance - np.float32(width / 2)), np.float32(width * self.scale))
 
     def _coverage(self, distance: Field) -> Field:
         """How much of each pixel a shape covers, whose edge is so far away."""
@@ -227,8 +258,10 @@ def _expose(picture: Image.Image, scene: Scene, generator: np.random.Generator) 
     """Light, white balance and noise of the sensor."""
     width, height = picture.size
     pixels = np.asarray(picture, np.float32)
-    cast = np.exp(generator.uniform(-0.1, 0.1, 3)) * generator.uniform(0.7, 1.0)
+    cast = np.exp(generator.uniform(-0.07, 0.07, 3)) * generator.uniform(0.7, 1.0)
     pixels = pixels * _light(width, height, generator)[..., None] * cast.astype(np.float32)
+    if scene.glare:
+        pixels += np.float32(scene.glare) * _spot(width, height, generator)[..., None]
     noise = generator.standard_normal(pixels.shape, np.float32)
     return _to_image(pixels + np.float32(scene.noise) * noise)
 
@@ -247,6 +280,14 @@ def _light(width: int, height: int, generator: np.random.Generator) -> Field:
     stops = stops - stops.max()
     light: Field = np.exp(stops * np.float32(min(1.0, np.log(0.45) / min(float(stops.min()), -1e-6))))
     return light
+
+
+def _spot(width: int, height: int, generator: np.random.Generator) -> Field:
+    """A round spot of soft light, 0 to 1."""
+    x, y, size = *generator.uniform(-1, 1, 2), generator.uniform(0.3, 1)
+    across = np.exp(-(((np.linspace(-1, 1, width) - x) / size) ** 2))
+    down = np.exp(-(((np.linspace(-1, 1, height) - y) / size) ** 2))
+    return np.outer(down, across).astype(np.float32)
 
 
 def _along(x: Field, y: Field, angle: float) -> Field:

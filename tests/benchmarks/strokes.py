@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 CELLS = 12  # for each pixel of a digit, along either side
-SMOOTHING = 2.0  # cells, over the steps of the outline
+SMOOTHING = 3.0  # cells, over the steps of the outline
 EDGE = 0.4  # of a pixel covered: less would join strokes, more would tear thin ones
 MARGIN = 3 * CELLS
 
