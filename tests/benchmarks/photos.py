@@ -1,7 +1,6 @@
 """Pictures of handwritten digits as people scan and photograph them, drawn from MNIST's own."""
 
 import io
-from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,15 +10,15 @@ from tests.benchmarks import strokes
 from tests.benchmarks.scenes import LEAST_HEIGHT, Color, Ruling, Scene, Style, draw_scene, mix
 from tests.benchmarks.strokes import Field, Strokes
 
-Digit = NDArray[np.uint8]  # (28, 28)
+Digits = NDArray[np.uint8]  # (N, 28, 28)
 
 
-def render(digit: Digit, style: Style, generator: np.random.Generator) -> Image.Image:
+def render(digit: NDArray[np.uint8], style: Style, generator: np.random.Generator) -> Image.Image:
     """A picture of one digit."""
-    return Image.open(io.BytesIO(take([digit], draw_scene(style, generator), generator)))
+    return Image.open(io.BytesIO(take(digit[None], draw_scene(style, generator), generator)))
 
 
-def take(digits: Sequence[Digit], scene: Scene, generator: np.random.Generator) -> bytes:
+def take(digits: Digits, scene: Scene, generator: np.random.Generator) -> bytes:
     """A file, PNG or JPEG, with the picture of one digit or of several beside each other."""
     written = strokes.from_digit(digits[0], scene.pen) if len(digits) == 1 else strokes.from_digits(digits, generator)
     sheet = _Sheet(written, scene)

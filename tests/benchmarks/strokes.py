@@ -1,6 +1,5 @@
 """Digits of 28x28 pixels as strokes with sharp edges, which can be drawn at any size."""
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -43,7 +42,7 @@ def from_digit(digit: NDArray[np.uint8], pen: float | None = None) -> Strokes:
     return _to_strokes(_ink(digit), pen)
 
 
-def from_digits(digits: Sequence[NDArray[np.uint8]], generator: np.random.Generator) -> Strokes:
+def from_digits(digits: NDArray[np.uint8], generator: np.random.Generator) -> Strokes:
     """Digits beside each other, a little up or down, with gaps of 0.2 to 0.6 of a height."""
     inks = [_ink(digit) for digit in digits]
     height = max(len(ink) for ink in inks)
@@ -79,22 +78,30 @@ def _to_strokes(ink: Mask, pen: float | None, height: int | None = None) -> Stro
     return Strokes(distance.astype(np.float32), center, height)
 
 
+def _removable(first: bool) -> Mask:
+    """Whether a cell of ink may go, for each of the 256 neighborhoods: bit 0 is the one above, then clockwise."""
+    p = np.arange(256)[:, None] >> np.arange(8) & 1 == 1
+    count = p.sum(axis=1)
+    steps = np.sum(~p & np.roll(p, -1, axis=1), axis=1)  # from paper to ink, once around
+    north, east, south, west = p[:, 0], p[:, 2], p[:, 4], p[:, 6]
+    kept = east & south & (north | west) if first else north & west & (east | south)
+    removable: Mask = (2 <= count) & (count <= 6) & (steps == 1) & ~kept
+    return removable
+
+
+_NEIGHBORS = ((1, 0), (1, -1), (0, -1), (-1, -1), (-1, 0), (-1, 1), (0, 1), (1, 1))  # shifts that bring each here
+_PASSES = (_removable(first=True), _removable(first=False))
+
+
 def _skeleton(ink: Mask) -> Mask:
     """The middle line of strokes, one cell wide (Zhang & Suen 1984, "A fast parallel algorithm for thinning ...")."""
-    skeleton = ink.copy()
-    removed = True
-    while removed:
-        removed = False
-        for first in (True, False):
-            p = [np.roll(skeleton, shift, (0, 1)) for shift in _NEIGHBORS]
-            count = np.sum(p, axis=0)
-            steps = sum(~p[i] & p[(i + 1) % 8] for i in range(8))  # from paper to ink, once around
-            north, east, south, west = p[0], p[2], p[4], p[6]
-            open_ = ~(east & south & (north | west)) if first else ~(north & west & (east | south))
-            gone = skeleton & (2 <= count) & (count <= 6) & (steps == 1) & open_
-            skeleton &= ~gone
-            removed |= bool(gone.any())
+    skeleton, before = ink.copy(), 0
+    while before != np.count_nonzero(skeleton):
+        before = np.count_nonzero(skeleton)
+        for removable in _PASSES:
+            cells = skeleton.astype(np.uint8)
+            neighborhood = np.zeros_like(cells)
+            for bit, shift in enumerate(_NEIGHBORS):
+                neighborhood |= np.roll(cells, shift, (0, 1)) << bit
+            skeleton &= ~removable[neighborhood]
     return skeleton
-
-
-_NEIGHBORS = ((1, 0), (1, -1), (0, -1), (-1, -1), (-1, 0), (-1, 1), (0, 1), (1, 1))  # clockwise from the one above
