@@ -15,7 +15,8 @@ COARSE, MEDIUM = 64, 256  # longer side of the pictures in which polarity, and l
 WINDOW = 23  # of COARSE: wider than any stroke, narrower than a shadow
 DARKEST = 0.1  # from 0 to 1: in what is darker, contrast is noise
 CLEAR = 0.5  # of 1, of how certain a polarity is
-SPREAD = 8.0  # of MEDIUM: standard deviation of the Gaussian over which lighting is averaged
+SPREADS = (24.0, 6.0, 2.0)  # of MEDIUM: standard deviations of the Gaussians over which lighting is averaged
+LEVELS = 48  # of brightness, from which holes are filled
 PLAIN_EDGE, PLAIN_AREA = 0.4, 0.25  # so much of the edge, and of all, has exactly one color, if no camera saw it
 SIMILAR = 0.03  # from 0 to 1: colors that noise and lighting would give a paper
 FAINTEST = 0.08  # of the paper's brightness; fainter ink is noise
@@ -71,18 +72,47 @@ def one_sidedness(gray: Ink, paper: Ink | np.floating[Any]) -> float:
 def estimate_paper(picture: Picture) -> Picture:
     """What the paper would look like without its dark ink, of the picture's shape.
 
-    Filling in strokes gives a first estimate; what is as bright as that is paper, over which a Gaussian averages.
+    Where there is no ink, a Gaussian averages the paper over its grain; a wider one reaches under the strokes.
     """
-    coarse, medium = shrink(picture, COARSE), shrink(picture, MEDIUM)
-    filled = ndimage.gaussian_filter(ndimage.grey_closing(coarse, (WINDOW, WINDOW, 1)), (1.5, 1.5, 0))
-    first = np.maximum(grow(filled, medium.shape), 1e-3)
-    darkness = project(np.maximum(1 - medium / first, 0))
-    weight = (darkness < usual_strength(darkness) / 3).astype(float)[:, :, None]
-    spread = SPREAD * max(medium.shape) / MEDIUM
-    total = ndimage.gaussian_filter(weight, (spread, spread, 0))
-    mean = ndimage.gaussian_filter(weight * medium, (spread, spread, 0)) / np.maximum(total, 1e-6)
-    paper = np.where(total > 0.05, mean, first)
+    medium = ndimage.gaussian_filter(shrink(picture, MEDIUM), (1, 1, 0))
+    weight = ~ndimage.binary_dilation(find_strokes(medium), iterations=2)[:, :, None]
+    paper = np.broadcast_to(np.median(medium[weight[:, :, 0]], axis=0), medium.shape)
+    for spread in SPREADS:
+        sigma = spread * max(medium.shape) / MEDIUM
+        total = ndimage.gaussian_filter(weight.astype(float), (sigma, sigma, 0))
+        mean = ndimage.gaussian_filter(weight * medium, (sigma, sigma, 0)) / np.maximum(total, 1e-6)
+        paper = np.where(total > 0.1, mean, paper)
     return np.maximum(grow(paper, picture.shape), 1e-3)
+
+
+def find_strokes(picture: Picture) -> NDArray[np.bool_]:
+    """Where dark ink is: not shadows and rules, from which one comes to the edge without crossing something brighter.
+
+    But where nothing else is dark, a digit may have been cut off at the edge: then all that is narrow is ink.
+    """
+    gray = picture.mean(axis=2)
+    enclosed = darkness(gray, fill_holes(gray))
+    strokes = enclosed >= usual_strength(enclosed) / 6
+    labels, _ = ndimage.label(strokes)
+    longest = max((max(part.stop - part.start for part in box) for box in ndimage.find_objects(labels)), default=0)
+    if enclosed.max() >= FAINTEST and longest >= INSIDE * min(gray.shape):
+        return strokes
+    window = round(WINDOW * max(gray.shape) / COARSE)
+    narrow = darkness(gray, ndimage.grey_closing(gray, window))
+    return narrow >= usual_strength(narrow) / 3
+
+
+def darkness(gray: Ink, paper: Ink) -> Ink:
+    """The fraction of the light that ink takes from the paper."""
+    return np.asarray(1 - gray / np.maximum(paper, 1e-3))
+
+
+def fill_holes(gray: Ink) -> Ink:
+    """Raise every dark spot to the darkest level at which one could leave it for the edge of the picture."""
+    filled = np.full_like(gray, gray.min())
+    for level in np.linspace(gray.min(), gray.max(), LEVELS)[1:]:
+        filled[ndimage.binary_fill_holes(gray >= level)] = level
+    return np.maximum(filled, gray)
 
 
 def project(difference: Picture) -> Ink:
