@@ -23,6 +23,7 @@ from stages.engines.scratch_engine import ScratchClassifier
 from stages.engines.torch_engine import TorchClassifier
 from stages.pipeline.classifier import Standardization
 from stages.pipeline.config import FetchConfig
+from stages.pipeline.errors import PipelineError
 from stages.pipeline.rng import spawn_generators
 from stages.tools.draw.models import NN_JS, describe, describe_layer, page_layers
 from tests.browser import messages
@@ -66,7 +67,7 @@ def run_script(browser: webdriver.Chrome, folder: Path, script: str, **constants
         f'<!doctype html><link rel="icon" href="data:,"><meta charset="utf-8">\n{scripts}', encoding="utf-8"
     )
     browser.get(page.as_uri())
-    result = browser.execute_script(script)  # type: ignore[no-untyped-call]  # selenium does not say
+    result = browser.execute_script(script)
     assert messages(browser, "browser") == []
     return result
 
@@ -241,7 +242,7 @@ def test_how_a_number_came_about_adds_up_in_every_layer_even_for_a_black_and_a_w
             assert math.prod(unit["shape"]) == len(unit["inputs"])
             assert not {"NaN", "undefined", "Infinity", "null"} & set(unit["formula"].split())
             assert_unit_of_its_type(layer, position, unit)
-    assert seen == page_layers() - {"ReLU", "LeakyReLU", "Sigmoid", "Tanh", "GELU"} | {ACTIVATIONS[activation]}
+    assert seen == page_layers() - set(ACTIVATIONS.values()) | {ACTIVATIONS[activation]}
 
 
 def assert_unit_of_its_type(layer: dict[str, Any], position: int, unit: dict[str, Any]) -> None:
@@ -287,3 +288,13 @@ def test_python_knows_which_layers_the_page_has(browser: webdriver.Chrome, tmp_p
         browser, tmp_path, "return Object.entries(LAYER_CLASSES).map(([key, each]) => [key, each.name])"
     )
     assert {key for key, _ in classes} == {name for _, name in classes} == page_layers()
+
+
+def test_a_network_that_is_not_the_projects_own_is_refused_in_one_line() -> None:
+    classifier = ScratchClassifier(make_config(hidden_sizes=[16]))
+    classifier.config = make_config(hidden_sizes=[17])
+    with pytest.raises(PipelineError, match=r"^softmax: its network is not that of stages/engines/network.py"):
+        describe("softmax", classifier)
+    del classifier.config  # as in an engine that has none
+    with pytest.raises(PipelineError, match=r"^softmax: its network is not that of stages/engines/network.py"):
+        describe("softmax", classifier)

@@ -18,10 +18,13 @@ NN_JS = Path(__file__).parent / "web" / "nn.js"
 def describe(engine: str, classifier: Classifier, accuracy: float | None = None) -> dict[str, Any]:
     """What the page's ``Network`` is made of. Raises PipelineError for a network that web/nn.js cannot compute."""
     config, state = getattr(classifier, "config", None), classifier.state_dict()
-    if not isinstance(config, EngineConfig):
-        raise PipelineError(f"{engine}: its network is not one of stages/engines/network.py, so it cannot be drawn")
-    layers = build_layers(nn, config.network)  # the NumPy library's, which know their arguments and allocate nothing
-    nn.check_state_dict(state, layers)
+    # The NumPy library's layers know their arguments and allocate nothing.
+    layers = build_layers(nn, config.network) if isinstance(config, EngineConfig) else []
+    try:
+        nn.check_state_dict(state, layers)
+    except ValueError:
+        message = f"{engine}: its network is not that of stages/engines/network.py, so the page cannot show it"
+        raise PipelineError(message) from None
     unknown = sorted({type(layer).__name__ for layer in layers} - page_layers())
     if unknown:
         names = ", ".join(unknown)

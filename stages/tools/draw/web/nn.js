@@ -15,9 +15,8 @@ class Module {
      * @param {number[]} inputShape  [features] or [channels, height, width]
      */
     constructor(description, inputShape) {
-        Object.assign(this, description);
-        for (const name of ["weight", "bias", "running_mean", "running_var"]) {
-            if (name in description) this[name] = decodeFloats(description[name]);
+        for (const [name, value] of Object.entries(description)) {
+            this[name] = typeof value === "string" && name !== "type" ? decodeFloats(value) : value;
         }
         this.inputShape = inputShape;
     }
