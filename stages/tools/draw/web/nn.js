@@ -117,7 +117,7 @@ class Conv2d extends Module {
         return outputs;
     }
 
-    /** A column's gradient is Wᵀ g; then col2im: a pixel is in several windows, and its gradient is the sum over them. */
+    /** A column's gradient is Wᵀ g; then col2im: a pixel is in several windows, and its gradient is their sum. */
     backward(gradOutput) {
         const [channels, height, width] = this.outputShape;
         const gradient = new Float64Array(product(this.inputShape));
