@@ -95,8 +95,8 @@ class Conv2d extends Module {
         return [this.out_channels, ...windowCounts(this)];
     }
 
-    /** One window of x as a vector, a column of im2col: with it, an output is the dot product with its kernel. */
-    column(x, row, column) {
+    /** The window of x under one output, a column of im2col, with which a kernel has its dot product. */
+    patch(x, row, column) {
         const indices = windowIndices(this, row, column), inputs = new Float32Array(indices.length);
         for (let i = 0; i < indices.length; i++) inputs[i] = indices[i] < 0 ? 0 : x[indices[i]];
         return inputs;
@@ -107,7 +107,7 @@ class Conv2d extends Module {
         const outputs = new Float32Array(channels * height * width);
         for (let row = 0; row < height; row++) {
             for (let column = 0; column < width; column++) {
-                const inputs = this.column(x, row, column);
+                const inputs = this.patch(x, row, column);
                 for (let channel = 0; channel < channels; channel++) {
                     const sum = dot(this.kernels[channel], inputs) + (this.bias?.[channel] ?? 0);
                     outputs[(channel * height + row) * width + column] = sum;
@@ -138,7 +138,7 @@ class Conv2d extends Module {
     explain(position, x, output) {
         const [channel, row, column] = unravel(position, this.outputShape);
         const shape = [this.in_channels, ...this.kernel_size], bias = this.bias?.[channel] ?? 0;
-        return explainSum(this.kernels[channel], this.column(x, row, column), shape, bias, output);
+        return explainSum(this.kernels[channel], this.patch(x, row, column), shape, bias, output);
     }
 }
 
