@@ -3,6 +3,7 @@
 # make scratch      install all but PyTorch, train and evaluate the NumPy network, show its metrics
 # make reproduce    run the committed pipeline again in a clone, and compare every output with the committed one
 # make plots        build the page of all charts and figures, which needs no network; REVISIONS="HEAD~1" compares
+# make draw         build the page on which one draws a digit and sees the networks of the last run think
 # make quick        run everything with one epoch each, beside the workspace, and show what comes of it
 # make export       write both trained networks as ONNX files, models/ENGINE/model.onnx; DTYPE=float32: from such pixels
 # make gate         fail when accuracy is below the 95 % interval of the last commit's
@@ -27,7 +28,8 @@ export SHELL
 unexport PYTHONHOME PYTHONPATH PYTHONSAFEPATH PYTHONINSPECT PYTHONOPTIMIZE PYTHONWARNINGS
 unexport PIP_USER PIP_TARGET PIP_PREFIX PIP_ROOT PIP_DRY_RUN PIP_NO_DEPS GIT_DIR GIT_INDEX_FILE GIT_WORK_TREE
 
-TARGETS = all scratch reproduce plots quick export gate test test-all portability check fuzz mutation bench seeds recipes
+TARGETS = all scratch reproduce plots predict draw quick export gate test test-all portability check fuzz mutation bench handwriting \
+    seeds recipes
 .PHONY: $(TARGETS) preflight
 $(TARGETS) .venv/installed .venv/scratch .venv/export: | preflight
 
@@ -47,6 +49,9 @@ reproduce: .venv/installed
 
 plots: $(BASE)
 	@.venv/bin/python -m stages.tools.report $(REVISIONS)
+
+draw: $(BASE)
+	@.venv/bin/python -m stages.tools.draw
 
 quick: .venv/installed
 	@.venv/bin/python -m stages.tools.quick
