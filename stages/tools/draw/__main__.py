@@ -20,9 +20,7 @@ def main() -> None:
     classifiers = load_classifiers()
     print(f"building the page of {' and '.join(classifiers)}", flush=True)
     test = predict_test_images(classifiers)
-    networks = [
-        describe(engine, classifier, test.accuracy(engine)) for engine, classifier in classifiers.items()
-    ]
+    networks = [describe(engine, classifier, test.accuracy(engine)) for engine, classifier in classifiers.items()]
     write_bytes(PAGE, make_page(networks, make_gallery(test)).encode())
     print(PAGE.absolute().as_uri())
 

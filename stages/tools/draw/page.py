@@ -37,7 +37,7 @@ def _json(content: Mapping[str, Any]) -> str:
 
 
 def _escape(script: str) -> str:
-    """The same script without the end of an element: in its strings, ``</`` is ``<\\/``."""
+    """The same script, in which no string ends its element."""
     return script.replace("</", "<\\/")
 
 

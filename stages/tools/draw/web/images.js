@@ -38,8 +38,20 @@ class NumberImage {
         this.rasters = Array.from({length: this.channels}, () => new Raster(this.width, this.height));
         this.tiles = this.rasters.map((raster) => make("div", {class: "tile"}, raster.canvas));
         this.field = make("div", {class: `field ${kindOf(shape)}`, role: "img", "aria-label": label}, ...this.tiles);
+        this.field.style.setProperty("--width", this.width);
+        this.field.style.setProperty("--height", this.height);
         this.scale = make("p", {class: "scale", "aria-hidden": "true"}, make("span"), make("i"), make("span"));
         this.element = make("div", {class: "numbers"}, this.field, this.scale);
+    }
+
+    /** The element, in about so many pixels of width.  @returns {HTMLElement} */
+    fitted(pixels) {
+        const columns = Math.ceil(Math.sqrt(this.channels));
+        const size = Math.max(2, Math.min(24, Math.floor(pixels / (columns * this.width))));
+        this.field.classList.add("fitted");
+        this.field.style.setProperty("--size", `${size}px`);
+        this.field.style.setProperty("--columns", columns);
+        return this.element;
     }
 
     /** Show as many numbers as the shape has, or none yet. */
@@ -93,5 +105,5 @@ function gridOf(count) {
 function kindOf(shape) {
     if (shape.length === 1) return shape[0] <= 10 ? "few" : "squares";
     const width = shape.at(-1);
-    return width >= 28 ? "image" : width >= 18 ? "large" : width >= 10 ? "medium" : "small";
+    return width >= 28 ? "image" : `maps ${width >= 18 ? "large" : width >= 10 ? "medium" : "small"}`;
 }

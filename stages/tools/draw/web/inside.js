@@ -8,9 +8,10 @@ class LayerView {
         const layer = network.layers[index];
         const name = layer ? layerName(layer) : "Input 28 × 28";
         const sentence = layer ? layerSentence(network, index) : inputSentence(network);
-        this.readout = make("p", {class: "readout"});
-        this.element = make("article", {class: "layer"}, make("h4", {}, name), make("p", {class: "sentence"}, sentence));
-        if (layer && layer.type === "Flatten") return; // the same numbers as before
+        this.readout = make("p", {class: "readout", "aria-live": "polite"});
+        const head = make("div", {class: "name"}, make("h4", {}, name), this.readout);
+        this.element = make("article", {class: "layer"}, head, make("p", {class: "sentence"}, sentence));
+        if (["Flatten", "Dropout"].includes(layer?.type)) return; // the same numbers as before
         const shape = layer ? layer.outputShape : [1, 28, 28];
         this.image = new NumberImage(shape, `${name}: ${times(shape)} numbers`);
         if (layer) {
@@ -18,7 +19,7 @@ class LayerView {
             this.cursor = new Cursor(this.image, label, (position) => this.point(position), (position) => onChoose(this, position));
         }
         if (index === network.layers.length - 1) this.image.element.prepend(classLabels(shape[0]));
-        this.element.append(this.image.element, this.readout);
+        this.element.append(this.image.element);
         onVisible(this.element, (isVisible) => {
             this.isVisible = isVisible;
             this.show();

@@ -15,7 +15,7 @@ class Page {
         byId("cards").append(...this.answer.cards.slice(1).map(({element}) => element));
         byId("answer").append(this.answer.table);
         this.inside = new Inside(this.networks, labels, byId("inside"));
-        this.pixels = new PixelsView(this.networks, labels, byId("pixels"));
+        this.pixels = new PixelsView(this.networks, labels, byId("pixels"), (label) => this.choose(label));
         this.gallery = new Gallery(gallery, labels, byId("gallery"), (pixels) => this.load(pixels));
         this.buttons = {undo: byId("undo"), clear: byId("clear"), save: byId("save")};
         byId("lead").textContent = lead(this.networks, labels, gallery);
@@ -65,18 +65,17 @@ class Page {
 
     /** Say the answer: at once on the page, and to screen readers when the pen has rested. */
     report(count, probabilities) {
-        const refusal = count ? `${count} digits: draw one.` : "Draw a digit, and see what they make of it.";
+        const refusal = count ? `${count} digits: draw one.` : "Draw, and see the answer.";
         this.status.textContent = probabilities ? this.answer.sentence(probabilities) : refusal;
         clearTimeout(this.timer);
         const text = probabilities ? this.answer.announcement(probabilities) : count ? refusal : "";
         this.timer = setTimeout(() => (this.announcement.textContent = text), 700);
     }
 
-    /** Ask which pixels speak for a class; the same again asks about the answers. */
+    /** Ask which pixels speak for a class; null, or the same again, asks about the answers. */
     choose(label) {
-        this.pixels.chosen = this.pixels.chosen === label ? null : label;
+        this.pixels.choose(this.pixels.chosen === label ? null : label);
         this.answer.choose(this.pixels.chosen);
-        this.schedule();
     }
 
     /** Where the canvas is on the screen, focus stays with the gallery, so that one can go through it. */
@@ -84,9 +83,8 @@ class Page {
         this.pad.load(pixels);
         const {canvas} = this.pad;
         if (isOnScreen(canvas)) return;
-        const behavior = matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth";
         canvas.focus({preventScroll: true});
-        canvas.scrollIntoView({behavior, block: "center"});
+        canvas.scrollIntoView({block: "center"});
     }
 
     save() {
@@ -100,8 +98,8 @@ class Page {
 
 /** Which networks these are, and how good. */
 function lead(networks, labels, {dataset, count}) {
-    const named = networks.map(({engine, accuracy}) => `${labels[engine]} (${percent(accuracy, 2)})`);
-    return `Trained on ${dataset}: ${listed(named)}. In parentheses, how many of ${count.toLocaleString("en")} test images are read right.`;
+    const right = networks.map(({engine, accuracy}) => `${labels[engine]} ${percent(accuracy, 2)}`);
+    return `Trained on ${dataset}. Test images read right, of ${count.toLocaleString("en")}: ${listed(right)}.`;
 }
 
 const page = new Page(JSON.parse(document.getElementById("data").textContent));

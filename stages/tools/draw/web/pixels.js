@@ -7,7 +7,8 @@
  * fall on a straight line, if the pixel became black. What is black already contributes nothing.
  */
 class PixelsView {
-    constructor(networks, labels, section) {
+    /** @param {(label: ?number) => void} onChoose  a class was asked for, or null for the answer */
+    constructor(networks, labels, section, onChoose) {
         Object.assign(this, {networks, labels, chosen: null, pixels: null, isVisible: false});
         this.seen = new Raster(28, 28);
         const image = make("div", {class: "field image", role: "img", "aria-label": "The image, 28 by 28 pixels"}, this.seen.canvas);
@@ -19,11 +20,24 @@ class PixelsView {
             return {network, contributions, caption, sums};
         });
         this.sentence = make("p", {class: "sentence"});
-        section.append(this.sentence, make("div", {class: "figures"}, ...figures));
+        this.buttons = [null, ...Array(10).keys()].map((label) => {
+            const button = make("button", {type: "button"}, label === null ? "the answer" : String(label));
+            button.addEventListener("click", () => onChoose(label));
+            return button;
+        });
+        const choice = make("div", {class: "classes-choice", role: "group", "aria-label": "Class to speak for"}, ...this.buttons);
+        section.append(this.sentence, choice, make("div", {class: "figures"}, ...figures));
+        this.choose(null);
         onVisible(section, (isVisible) => {
             this.isVisible = isVisible;
             this.show(this.pixels);
         });
+    }
+
+    choose(label) {
+        this.chosen = label;
+        this.buttons.forEach((button, n) => button.setAttribute("aria-pressed", String(n === (label === null ? 0 : label + 1))));
+        this.show(this.pixels);
     }
 
     /** @param {?Uint8Array} pixels  of the last forward pass, or null */
@@ -32,9 +46,8 @@ class PixelsView {
         if (!this.isVisible) return;
         this.seen.showGray(pixels ?? new Uint8Array(784));
         this.sentence.textContent =
-            this.chosen === null
-                ? "Red pixels speak for the answer, blue ones against it: gradient times input. Click a bar to ask about another class."
-                : `Red pixels speak for ${this.chosen}, blue ones against it: gradient times input. Click its bar again for the answer.`;
+            `Red pixels speak for ${this.chosen ?? "the answer"}, blue ones against it: gradient times input. ` +
+            "Choose a class here or at its bar.";
         for (const view of this.views) this.showNetwork(view, pixels);
     }
 

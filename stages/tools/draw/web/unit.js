@@ -32,10 +32,11 @@ class UnitPanel {
     showProduct({weights, inputs, shape, bias, sum, output}) {
         const products = weights.map((weight, i) => weight * inputs[i]);
         this.showImages(shape, {"weights": weights, "input": inputs, "weights × input": products});
-        this.equation.textContent = `sum ${number(sum)} ${signed(bias)} = ${number(output)}`;
+        const hasBias = Boolean(this.network.layers[this.index].bias);
+        this.equation.textContent = hasBias ? `sum ${number(sum)} ${signed(bias)} = ${number(output)}` : `sum ${number(sum)}, without a bias`;
         const where = shape.length === 1 ? "squares" : "pixels";
         this.sentence.textContent =
-            `Red ${where} on the right push this number up, blue ones push it down. Their sum plus the bias is its output.`;
+            `Red ${where} on the right push this number up, blue ones push it down. Their sum${hasBias ? " plus the bias" : ""} is its output.`;
     }
 
     /** A layer without weights for each unit: what came in, and its formula. */
@@ -50,16 +51,16 @@ class UnitPanel {
         const names = Object.keys(numbers);
         if (this.shown !== names.join()) {
             this.numberImages = names.map((name) => new NumberImage(shape, name));
-            const figures = this.numberImages.map(({element}, n) => make("figure", {}, make("figcaption", {}, names[n]), element));
-            const signs = ["×", "="].map((sign) => make("span", {class: "sign", "aria-hidden": "true"}, sign));
-            this.images.replaceChildren(...figures.flatMap((figure, n) => (n ? [signs[n - 1], figure] : [figure])));
+            const signs = ["", "×", "="].map((sign) => make("span", {class: "sign", "aria-hidden": "true"}, sign));
+            const figures = this.numberImages.map((image, n) => make("figure", {}, make("figcaption", {}, names[n]), image.fitted(150)));
+            this.images.replaceChildren(...figures.map((figure, n) => make("div", {}, ...(n ? [signs[n]] : []), figure)));
             this.shown = names.join();
         }
         this.numberImages.forEach((image, n) => image.show(numbers[names[n]]));
     }
 }
 
-/** "+ bias 0.10" or "− bias"-less: a negative bias keeps its own sign. */
+/** A negative bias keeps its own sign. */
 function signed(bias) {
     return `+ bias ${bias < 0 ? `(${number(bias)})` : number(bias)}`;
 }

@@ -10,12 +10,12 @@ function number(value) {
 /** A probability as text, never rounded to certainty.  @returns {string} */
 function percent(probability, digits = 1) {
     const highest = 100 - 10 ** -digits, value = 100 * probability;
-    return value > highest && value < 100 ? `> ${highest.toFixed(digits)} %` : `${value.toFixed(digits)} %`;
+    return value > highest ? `>\u00a0${highest.toFixed(digits)}\u00a0%` : `${value.toFixed(digits)}\u00a0%`;
 }
 
 /** A shape as people write it: 16 × 24 × 24. */
 function times(shape) {
-    return shape.join(" × ");
+    return shape.join("\u00a0×\u00a0");
 }
 
 /** A list as a phrase: "a", "a and b", "a, b and c". */
