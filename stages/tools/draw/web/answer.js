@@ -27,7 +27,7 @@ class Answer {
     }
 
     makeCard({engine}) {
-        const digit = make("output", {class: "digit"}, "–"), confidence = make("p", {class: "confidence"}, "\u00a0");
+        const digit = make("p", {class: "digit"}, "–"), confidence = make("p", {class: "confidence"}, "\u00a0");
         const element = make("div", {class: "card", "data-engine": engine}, make("h3", {}, this.labels[engine]), digit, confidence);
         return {element, digit, confidence};
     }

@@ -96,10 +96,10 @@ class Page {
     }
 }
 
-/** Which networks these are, and how good. */
-function lead(networks, labels, {dataset, count}) {
-    const right = networks.map(({engine, accuracy}) => `${labels[engine]} ${percent(accuracy, 2)}`);
-    return `Trained on ${dataset}. Test images read right, of ${count.toLocaleString("en")}: ${listed(right)}.`;
+/** On what the networks were trained, and how well. */
+function lead(networks, labels, {dataset}) {
+    const accuracies = networks.map(({engine, accuracy}) => `${labels[engine]} ${percent(accuracy, 2)}`);
+    return `Trained on ${dataset}. Test accuracy: ${accuracies.join(", ")}.`;
 }
 
 const page = new Page(JSON.parse(document.getElementById("data").textContent));
