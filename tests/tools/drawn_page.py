@@ -14,7 +14,7 @@ from stages.engines import ENGINES, make
 from stages.engines.config import EngineConfig, TorchConfig
 from stages.engines.scratch_engine import ScratchClassifier
 from stages.engines.torch_engine import TorchClassifier
-from stages.pipeline.classifier import Classifier, Probabilities
+from stages.pipeline.classifier import Classifier, Probabilities, predict_in_batches
 from stages.pipeline.rng import spawn_generators
 from stages.pipeline.splits import load_split, load_standardization
 from tests.browser import messages
@@ -62,7 +62,8 @@ def train_networks(project: Project, network: dict[str, Any]) -> None:
 def predict(project: Project, engine: str, pixels: NDArray[np.uint8]) -> Probabilities:
     """What Python's network of the project says of one image, (10,)."""
     classifier = CLASSIFIERS[engine].from_bytes((project.folder / ENGINES[engine]).read_bytes())
-    return classifier.predict(classifier.standardization.apply(pixels.reshape(1, 28, 28)))[0]
+    (probabilities,) = predict_in_batches(classifier, classifier.standardization.apply(pixels.reshape(1, 28, 28)))
+    return np.asarray(probabilities)
 
 
 class DrawnPage:
