@@ -1,6 +1,8 @@
 """The page of `make draw` in a real browser whose network is cut, used by mouse, by touch and by keyboard."""
 
 import json
+import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -170,25 +172,30 @@ def test_a_click_in_the_gallery_shows_the_networks_that_very_test_image(page: Dr
 
 def test_a_unit_that_is_clicked_shows_how_its_number_comes_about_and_follows_the_drawing(page: DrawnPage) -> None:
     page.draw(THREE)
-    last = len(page.run("return page.networks[0].layers")) - 1
     page.click(".network.chosen .layer:last-of-type canvas")
     position = int(page.text(".unit h5").split()[-1])
-    weights, inputs, bias, output = page.run(
-        "const {weights, inputs, bias, output} = page.networks[0].unit(...arguments);"
-        "return [[...weights], [...inputs], bias, output]",
-        last,
-        position,
-    )
-    total = float(np.dot(weights, inputs))
-    equation = page.text(".unit .equation").replace("−", "-")
-    numbers = [float(each.strip("()")) for each in equation.split() if each.strip("()-").replace(".", "").isdigit()]
-    assert equation.startswith("sum ")
-    np.testing.assert_allclose(numbers, [total, bias, output], atol=0.006)
-    assert total + bias == pytest.approx(output, abs=1e-4)
+
+    def weighted_sum() -> float:
+        """Of the unit in the page's network; the panel must show it."""
+        script = """const {weights, inputs, bias, output} = page.networks[0].unit(page.networks[0].layers.length - 1,
+            arguments[0]); return [[...weights], [...inputs], bias, output]"""
+        weights, inputs, bias, output = page.run(script, position)
+        total = float(np.dot(weights, inputs))
+        assert total + bias == pytest.approx(output, abs=1e-4)
+        equation = page.text(".unit .equation").replace("−", "-")
+        assert equation.startswith("sum ")
+        shown = [float(number) for number in re.findall(r"-?\d+\.\d+", equation)]
+        np.testing.assert_allclose(shown, [total, bias, output], atol=0.006)
+        return total
+
+    before = weighted_sum()
     assert len(page.count_colors(".unit canvas")) == 3
     assert min(page.count_colors(".unit canvas")) > 1
+    products = "document.querySelectorAll('.unit canvas')[2].toDataURL()"
+    drawn = page.run(f"return {products}")
     page.draw([[(60, 60), (100, 100)]])
-    assert page.text(".unit .equation").replace("−", "-") != equation
+    assert weighted_sum() != before
+    assert page.run(f"return {products}") != drawn
     page.click("#clear")
     assert page.text(".unit .sentence").startswith("Draw a digit")
     page.click(".unit .close")
@@ -282,16 +289,23 @@ def test_on_a_phone_loading_a_test_image_goes_to_the_canvas(page: DrawnPage) -> 
     page.wait_until("isOnScreen(document.getElementById('pad'))")
 
 
-def test_the_drawing_is_saved_black_on_white(page: DrawnPage, tmp_path: Path) -> None:
+def test_the_command_reads_the_saved_drawing_as_the_page_does(
+    page: DrawnPage, project: Project, tmp_path: Path
+) -> None:
     download_to(page.browser, tmp_path)
     page.draw(THREE)
     page.click("#save")
     wait_until((tmp_path / "digit.png").exists, 30)
     image = np.array(Image.open(tmp_path / "digit.png").convert("L"))
     assert image.shape == (280, 280)
-    ink = np.array(page.run("return [...page.pad.ink()]")).reshape(280, 280)
-    assert (image == np.round(255 * (1 - ink))).all()
-    assert 0.02 < np.mean(image < 128) < 0.3
+    assert 0.02 < np.mean(image < 128) < 0.3  # black on white
+    command = (sys.executable, "-m", "stages.tools.predict", str(tmp_path / "digit.png"))
+    (read,) = json.loads(project.run(*command, "--json", "--save", str(tmp_path / "seen")).stdout)
+    for engine, probabilities in page.probabilities().items():
+        first = read["answers"][engine][0]
+        assert first["answer"] == page.text(f".card[data-engine={engine}] .digit")
+        assert first["confidence"] == pytest.approx(max(probabilities), abs=1e-5)
+    assert (np.array(Image.open(read["saved"][0])) == page.seen()).all()
 
 
 @pytest.mark.parametrize("screen", SCREENS)
