@@ -95,13 +95,14 @@ _PASSES = (_removable(first=True), _removable(first=False))
 
 def _skeleton(ink: Mask) -> Mask:
     """The middle line of strokes, one cell wide (Zhang & Suen 1984, "A fast parallel algorithm for thinning ...")."""
-    skeleton, before = ink.copy(), 0
-    while before != np.count_nonzero(skeleton):
-        before = np.count_nonzero(skeleton)
+    skeleton, remaining, before = ink.copy(), ink.sum(), 0
+    while remaining != before:
+        before = remaining
         for removable in _PASSES:
             cells = skeleton.astype(np.uint8)
             neighborhood = np.zeros_like(cells)
             for bit, shift in enumerate(_NEIGHBORS):
                 neighborhood |= np.roll(cells, shift, (0, 1)) << bit
             skeleton &= ~removable[neighborhood]
+        remaining = skeleton.sum()
     return skeleton
