@@ -3,6 +3,7 @@
 # make scratch      install all but PyTorch, train and evaluate the NumPy network, show its metrics
 # make reproduce    run the committed pipeline again in a clone, and compare every output with the committed one
 # make plots        build the page of all charts and figures, which needs no network; REVISIONS="HEAD~1" compares
+# make predict      read the digits in pictures, FILES="photo.jpg folder"; --help says what else FILES may hold
 # make draw         build the page on which one draws a digit and sees the networks of the last run think
 # make quick        run everything with one epoch each, beside the workspace, and show what comes of it
 # make export       write both trained networks as ONNX files, models/ENGINE/model.onnx; DTYPE=float32: from such pixels
@@ -14,6 +15,7 @@
 # make fuzz         give every parser 100,000 damaged files, 2 minutes
 # make mutation     break every line of the backward passes in turn and see the tests go red, about 10 minutes
 # make bench        time training in both engines, and in what else people use; writes benchmark.json
+# make handwriting  read test digits drawn as scans and photos, and write metrics/handwriting.json, 6 minutes
 # make seeds        train with seeds 1, 2 and 3 and write metrics/seeds.json
 # make recipes      train the README's recipes with 3 seeds each and write metrics/recipes.json, about an hour
 
@@ -50,6 +52,9 @@ reproduce: .venv/installed
 plots: $(BASE)
 	@.venv/bin/python -m stages.tools.report $(REVISIONS)
 
+predict: $(BASE)
+	@.venv/bin/python -m stages.tools.predict $(FILES)
+
 draw: $(BASE)
 	@.venv/bin/python -m stages.tools.draw
 
@@ -84,6 +89,9 @@ mutation: .venv/installed
 
 bench: .venv/installed
 	.venv/bin/python -m tests.benchmarks.speed
+
+handwriting: .venv/installed
+	.venv/bin/python -m tests.benchmarks.handwriting
 
 seeds: .venv/installed
 	.venv/bin/python -m tests.benchmarks.seeds

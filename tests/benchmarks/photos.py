@@ -143,7 +143,7 @@ def _light(width: int, height: int, generator: np.random.Generator) -> Field:
     angles = generator.uniform(0, 2 * np.pi, 2)
     exponent = _along(x, y, angles[0]) * np.float32(gradient) - (x**2 + y**2) * np.float32(vignette)
     if generator.uniform() < 0.35:
-        softness = np.float32(generator.uniform(0.02, 0.3))
+        softness = np.float32(generator.uniform(0.06, 0.4))
         edge = _along(x, y, angles[1]) - np.float32(generator.uniform(-0.7, 0.7))
         exponent = exponent - np.float32(shadow) / (1 + np.exp(-np.clip(edge / softness * 4, -30, 30)))
     exponent = exponent - exponent.max()

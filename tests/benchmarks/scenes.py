@@ -127,7 +127,7 @@ def _draw_ruling(scene: Scene, generator: np.random.Generator) -> Ruling:
     return Ruling(
         spacing=spacing,
         offset=(float(generator.uniform()), float(generator.uniform())),
-        width=spacing * float(generator.uniform(0.015, 0.04)),
+        width=spacing * float(generator.uniform(0.012, 0.03)),
         color=mix(scene.paper, mix(scene.ink, (90, 130, 190), 0.5), generator.uniform(0.15, 0.45)),
         squared=bool(generator.uniform() < 0.5),
         margin=-float(generator.uniform(0.7, 2)) if generator.uniform() < 0.3 else None,
