@@ -41,8 +41,7 @@ def main() -> None:
     """Print a line for each picture and engine, and one on standard error for what cannot be read."""
     options = parse_arguments(sys.argv[1:])
     sys.stdout.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]  # the name of a file may be any bytes
-    classifiers = load_classifiers(options.engine or list(ENGINES))
-    is_complete = len(classifiers) == len(options.engine or ENGINES)
+    classifiers, errors = load_classifiers(options.engine or list(ENGINES))
     results: list[dict[str, Any]] = []
     for name in [name for given in options.files for name in find_pictures(given)] if classifiers else []:
         try:
@@ -50,8 +49,8 @@ def main() -> None:
             answers = {engine: answer(each, images, options.top) for engine, each in classifiers.items()}
             saved = save(images, name, options.save, len(results) + 1) if options.save else []
         except PipelineError as error:
-            complain(name, error)
-            is_complete = False
+            errors.append(f"error: {name}: {error}")
+            print(errors[-1], file=sys.stderr)
             results.append({"file": name, "error": str(error)})
             continue
         results.append(as_json(name, answers, saved))
@@ -59,7 +58,7 @@ def main() -> None:
             print_answers(name, answers)
     if options.json:
         print(json.dumps(results, indent=2))
-    if not is_complete:
+    if errors or not classifiers:
         sys.exit(1)
 
 
@@ -95,22 +94,19 @@ def top_count(text: str) -> int:
     return int(text)
 
 
-def load_classifiers(engines: Sequence[str]) -> dict[str, Classifier]:
-    """The trained networks that there are, with a complaint about each that there is not."""
-    classifiers = {}
-    for engine in dict.fromkeys(engines):
+def load_classifiers(engines: Sequence[str]) -> tuple[dict[str, Classifier], list[str]]:
+    """The trained networks that there are, and a printed error for each that is missing; PyTorch may be left out."""
+    classifiers: dict[str, Classifier] = {}
+    errors = []
+    for engine in engines:
         try:
             classifiers[engine] = load(engine)
         except PipelineError as error:
-            complain(engine, error)
+            errors.append(f"error: {error}")
+            print(errors[-1], file=sys.stderr)
         except ModuleNotFoundError as error:
-            complain(engine, f"{error.name} is not installed; `make` installs it, --engine scratch does without")
-    return classifiers
-
-
-def complain(about: str, error: object) -> None:
-    """One line."""
-    print(f"error: {about}: {error}", file=sys.stderr)
+            print(f"note: {engine} is left out: {error.name} is not installed; `make` installs it", file=sys.stderr)
+    return classifiers, errors
 
 
 def find_pictures(name: str) -> Iterator[str]:

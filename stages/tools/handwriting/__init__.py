@@ -7,11 +7,11 @@ scales and centers each.
 import numpy as np
 from PIL import Image
 
-from stages.pipeline.classifier import IMAGE_SHAPE
+from stages.pipeline.classifier import IMAGE_SHAPE, WHITE
 from stages.tools.handwriting.digits import split
 from stages.tools.handwriting.ink import find_ink
 from stages.tools.handwriting.mnist import Pixels, is_mnist, to_mnist
-from stages.tools.handwriting.pictures import to_array
+from stages.tools.handwriting.pictures import in_common_mode, resized, to_array
 
 
 def prepare(picture: Image.Image, digits: int | None = 1) -> list[Pixels]:
@@ -20,8 +20,10 @@ def prepare(picture: Image.Image, digits: int | None = 1) -> list[Pixels]:
     An image that has this form already is returned as it is. Raises PipelineError unless there are as many digits as
     expected; None expects any number but none.
     """
-    if picture.size == IMAGE_SHAPE and picture.mode in ("1", "L", "P", "RGB"):
-        pixels = np.asarray(picture.convert("L"))
-        if is_mnist(pixels):
+    picture = in_common_mode(picture)
+    if picture.size == IMAGE_SHAPE:
+        values = to_array(picture)
+        pixels = np.rint(WHITE * values[:, :, 0]).astype(np.uint8)
+        if (values == values[:, :, :1]).all() and is_mnist(pixels):
             return [pixels]
-    return [to_mnist(ink) for ink in split(find_ink(to_array(picture)), digits)]
+    return [to_mnist(ink) for ink in split(find_ink(to_array(resized(picture))), digits)]

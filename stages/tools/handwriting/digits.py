@@ -81,7 +81,7 @@ def split(ink: Ink, expected: int | None) -> list[Ink]:
         pieces = cut_touching(pieces, expected)
     if len(pieces) != expected:
         found = f"{len(pieces)} digit{'s' if len(pieces) > 1 else ''} found"
-        raise PipelineError(f"{found}, {expected} expected")
+        raise PipelineError(f"{found}, {expected} expected; --digits says how many there are")
     return pieces
 
 

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
+from stages.tools.handwriting.digits import FAINT, FIRM
 from stages.tools.handwriting.mnist import Ink, area_average
 
 Picture = NDArray[np.float64]  # (height, width, 1 or 3 channels), from 0 to 1
@@ -14,11 +15,13 @@ Picture = NDArray[np.float64]  # (height, width, 1 or 3 channels), from 0 to 1
 COARSE, MEDIUM = 64, 256  # longer side of the pictures in which polarity, and lighting, are estimated
 WINDOW = 23  # of COARSE: wider than any stroke, narrower than a shadow
 DARKEST = 0.1  # from 0 to 1: in what is darker, contrast is noise
+BLACK = 0.1  # brightness that is added to a dark paper, whose own may be none
 CLEAR = 0.5  # of 1, of how certain a polarity is
 SPREADS = (24.0, 6.0, 2.0)  # of MEDIUM: standard deviations of the Gaussians over which lighting is averaged
 LEVELS = 48  # of brightness, from which holes are filled
 PLAIN_EDGE, PLAIN_AREA = 0.4, 0.25  # so much of the edge, and of all, has exactly one color, if no camera saw it
 SIMILAR = 0.03  # from 0 to 1: colors that noise and lighting would give a paper
+LEAST = 0.02  # from 0 to 1: a smaller difference of brightness is noise
 FAINTEST = 0.08  # of the paper's brightness; fainter ink is noise
 NOISE_LIMIT = 4.0  # standard deviations of the noise; weaker ink is noise
 LOW, HIGH = 0.35, 0.75  # of the ink's usual strength: from paper, or rules paler than ink, to ink
@@ -28,14 +31,18 @@ CONTACT, INSIDE = 0.5, 0.1  # of its length along an edge; of the shorter side, 
 
 def find_ink(picture: Picture) -> Ink:
     """How much ink is on each pixel, whether it is darker or brighter than its paper. All 0 for a blank picture."""
-    paper = plain_paper(picture)
-    if paper is not None:
-        ink = project(np.abs(picture - paper))
-        return ink / (ink.max() or 1)
+    plain = plain_paper(picture)
+    if plain is not None:
+        ink = project(np.abs(picture - plain))
+        ink /= ink.max() or 1
+        return without_edges(levels(ink, 1.0) if has_pale_edge(ink) else ink)
     if is_bright_on_dark(picture):
-        picture = 1 - picture
-    ink = project(np.maximum(1 - picture / estimate_paper(picture), 0))
-    return without_edges(without_noise(ink))
+        paper = 1 - estimate_paper(1 - picture)
+        contrast = (picture - paper) / (paper + BLACK)
+    else:
+        paper = estimate_paper(picture)
+        contrast = (paper - picture) / paper
+    return without_edges(without_noise(project(np.maximum(contrast, 0))))
 
 
 def plain_paper(picture: Picture) -> Picture | None:
@@ -88,23 +95,20 @@ def estimate_paper(picture: Picture) -> Picture:
 def find_strokes(picture: Picture) -> NDArray[np.bool_]:
     """Where dark ink is: not shadows and rules, from which one comes to the edge without crossing something brighter.
 
-    But where nothing else is dark, a digit may have been cut off at the edge: then all that is narrow is ink.
+    But where little else is dark, a digit was cut off at the edge: then all that is narrow is ink.
     """
     gray = picture.mean(axis=2)
-    enclosed = darkness(gray, fill_holes(gray))
-    strokes = enclosed >= usual_strength(enclosed) / 6
+    window = round(WINDOW * max(gray.shape) / COARSE)
+    filled = ndimage.grey_closing(np.pad(gray, window, "edge"), window)[window:-window, window:-window]
+    enclosed: Ink = fill_holes(gray) - gray
+    narrow: Ink = filled - gray
+    strength = usual_strength(enclosed)
+    strokes = enclosed >= max(strength / 6, LEAST)
     labels, _ = ndimage.label(strokes)
     longest = max((max(part.stop - part.start for part in box) for box in ndimage.find_objects(labels)), default=0)
-    if enclosed.max() >= FAINTEST and longest >= INSIDE * min(gray.shape):
+    if longest >= INSIDE * min(gray.shape) and strength >= usual_strength(narrow) / 2:
         return strokes
-    window = round(WINDOW * max(gray.shape) / COARSE)
-    narrow = darkness(gray, ndimage.grey_closing(gray, window))
-    return narrow >= usual_strength(narrow) / 3
-
-
-def darkness(gray: Ink, paper: Ink) -> Ink:
-    """The fraction of the light that ink takes from the paper."""
-    return np.asarray(1 - gray / np.maximum(paper, 1e-3))
+    return narrow >= max(usual_strength(narrow) / 3, LEAST)
 
 
 def fill_holes(gray: Ink) -> Ink:
@@ -142,7 +146,18 @@ def without_noise(ink: Ink) -> Ink:
     strength = usual_strength(ink)
     if strength < max(FAINTEST, NOISE_LIMIT * noise):
         return np.zeros_like(ink)
+    return levels(ink, strength)
+
+
+def levels(ink: Ink, strength: float) -> Ink:
+    """0 for paper and for rules paler than ink, 1 for ink of about the usual strength."""
     return np.clip((ink - LOW * strength) / ((HIGH - LOW) * strength), 0, 1)
+
+
+def has_pale_edge(ink: Ink) -> bool:
+    """Whether rules come to the edge, paler than ink."""
+    edge = np.concatenate([ink[0], ink[-1], ink[:, 0], ink[:, -1]])
+    return bool((edge >= FAINT).sum() > 2 * (edge >= FIRM).sum())
 
 
 def noise_of(ink: Ink) -> float:

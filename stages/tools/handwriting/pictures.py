@@ -39,11 +39,7 @@ def read_picture(file: Path | BinaryIO) -> Image.Image:
 
 
 def to_array(picture: Image.Image) -> NDArray[np.float64]:
-    """Gray (height, width, 1) or colors (height, width, 3), from 0 (black) to 1, without transparency.
-
-    The longer side is at least SHORTEST and less than twice LONGEST.
-    """
-    picture = resized(in_common_mode(picture))
+    """Gray (height, width, 1) or colors (height, width, 3), from 0 (black) to 1, of a picture in a common mode."""
     values = np.clip(np.asarray(picture, np.float64) / (1 if picture.mode == "F" else 255), 0, 1)
     if picture.mode == "RGBA":
         return lay_on_paper(values[:, :, :3], values[:, :, 3:])
@@ -60,7 +56,7 @@ def in_common_mode(picture: Image.Image) -> Image.Image:
 
 
 def resized(picture: Image.Image) -> Image.Image:
-    """By a whole factor, so that pixels of one color keep it."""
+    """A longer side of at least SHORTEST and less than twice LONGEST, by a whole factor: plain paper stays plain."""
     longest = max(picture.size)
     if longest < SHORTEST:
         factor = -(-SHORTEST // longest)
