@@ -27,10 +27,10 @@ def columns(table: str) -> int:
     return max(map(len, table.splitlines()))
 
 
-def test_the_section_runs_as_it_is_written(made: Project) -> None:
+def test_the_sections_run_as_they_are_written(made: Project) -> None:
     made.set({"network.batch_norm": "true"})
     outputs = {}
-    for command in commands("README.md", "Experiment"):
+    for command in [*commands("README.md", "Experiment"), *commands("stages/README.md", "Experiments")]:
         outputs[command] = made.run("sh", "-c", command).stdout
         if command.startswith("dvc queue start"):
             wait_until(lambda: bool(FINISHED.search(made.dvc("queue", "status"))), pause=1)
