@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -110,6 +111,38 @@ def test_each_recipe_stands_there_with_its_command_and_what_came_of_it() -> None
             cells += [mean_and_std(result), f"{result['minutes']:.1f}"] if result else ["not measured", ""]
             assert result is None or len(result["accuracies"]) == 3
         assert row(recipe.title, *cells) in text
+
+
+def test_the_tables_of_handwriting_are_those_of_the_committed_metrics() -> None:
+    results, text = metrics("handwriting"), section("tests/README.md", "Handwriting")
+    missing = [line for line in [*handwriting_rows(results), *postcode_rows(results)] if line not in text]
+    assert not missing, "tests/README.md lacks:\n" + "\n".join(missing)
+
+
+def handwriting_rows(results: dict[str, Any]) -> Iterator[str]:
+    for name, title in {
+        "untouched": "1,000 test digits as they are",
+        "scikit-learn": "1,797 digits of scikit-learn",
+    }.items():
+        cells = [cell for engine in ENGINES for cell in (f"{results[name][engine]:.1%}", "")]
+        yield row(title, *cells, str(results[name].get("refused", 0)))
+    for style in ("scan", "photo", "thin"):
+        cells = []
+        for result in (results[style][engine] for engine in ENGINES):
+            lost, low, high = (f"{100 * result[key]:z.1f}" for key in ("lost", "lost_low", "lost_high"))
+            cells += [f"{result['accuracy']:.1%}", f"{lost} ({low} to {high})"]
+        yield row(style if style == "thin" else f"{style}s", *cells, str(results[style]["refused"]))
+    for ruling, result in results["photo"]["ruling"].items():
+        title = f"{result['count']} photos, {'no lines' if ruling == 'none' else ruling} on the paper"
+        yield row(title, *(f" | {100 * result[engine]:z.1f}" for engine in ENGINES), str(result["refused"]))
+
+
+def postcode_rows(results: dict[str, Any]) -> Iterator[str]:
+    for style in ("scan", "photo"):
+        for expected in ("five expected", "any number expected"):
+            result = results[f"{style} of 5"][expected]
+            cells = [f"{result[engine][key]:.1%}" for engine in ENGINES for key in ("digits", "rows")]
+            yield row(f"{style}s, {expected}", f"{result['separated']:.0%}", *cells)
 
 
 @pytest.mark.parametrize("page", PAGES)

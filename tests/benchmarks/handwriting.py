@@ -53,8 +53,10 @@ class Networks:
     def read_found(self, found: Sequence[Found], labels: Labels) -> Right:
         """Whether the digits of pictures are, labels (pictures, digits in each); those of a refused one are not."""
         kept = np.array([each is not None for each in found])
-        images = np.concatenate([each for each in found if each is not None])
         right = {engine: np.zeros(labels.shape, bool) for engine in ENGINES}
+        if not kept.any():
+            return right
+        images = np.concatenate([each for each in found if each is not None])
         for engine, correct in self.read(images, labels[kept].ravel()).items():
             right[engine][kept] = correct.reshape(-1, labels.shape[1])
         return right
@@ -151,6 +153,8 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--count", type=int, default=COUNT, help=f"pictures of each style; only {COUNT} are written")
     count, started = parser.parse_args().count, time.perf_counter()
+    if count < 2 * ROW:
+        parser.error(f"--count: at least {2 * ROW}")
     with ProcessPoolExecutor(os.cpu_count(), get_context("spawn"), threadpool_limits, (1,)) as pool:
         benchmark = Benchmark(pool, count)
         results = {"untouched": benchmark.untouched()}
