@@ -56,7 +56,6 @@ def test_the_table_of_results_is_that_of_the_committed_metrics() -> None:
         row("95 % interval (Wilson)", *(f"{m['accuracy_low']:.2%} to {m['accuracy_high']:.2%}" for m in both)),
         row("mean ± std over 3 seeds", *(mean_and_std(seeds[engine]) for engine in ENGINES)),
         row("the write-up that this project starts from", *(f"{WRITE_UP[engine]:.2%}" for engine in ENGINES)),
-        row("loss", *(f"{m['loss']:.4f}" for m in both)),
         row("expected calibration error", *(f"{m['calibration_error']:.4f}" for m in both)),
         row("parameters", *(f"{m['parameters']:,}" for m in both)),
     ]
