@@ -5,6 +5,7 @@
 # make plots        build the page of all charts and figures, which needs no network; REVISIONS="HEAD~1" compares
 # make predict      read the digits in pictures, FILES="photo.jpg folder"; --help says what else FILES may hold
 # make draw         build the page on which one draws a digit and sees the networks of the last run think
+# make screenshot   draw a digit on that page in Chromium, and write the README's animation of it
 # make quick        run everything with one epoch each, beside the workspace, and show what comes of it
 # make export       write both trained networks as ONNX files, models/ENGINE/model.onnx; DTYPE=float32: from such pixels
 # make gate         fail when accuracy is below the 95 % interval of the last commit's
@@ -30,8 +31,8 @@ export SHELL
 unexport PYTHONHOME PYTHONPATH PYTHONSAFEPATH PYTHONINSPECT PYTHONOPTIMIZE PYTHONWARNINGS
 unexport PIP_USER PIP_TARGET PIP_PREFIX PIP_ROOT PIP_DRY_RUN PIP_NO_DEPS GIT_DIR GIT_INDEX_FILE GIT_WORK_TREE
 
-TARGETS = all scratch reproduce plots predict draw quick export gate test test-all portability check fuzz mutation bench handwriting \
-    seeds recipes
+TARGETS = all scratch reproduce plots predict draw screenshot quick export gate test test-all portability check fuzz mutation bench \
+    handwriting seeds recipes
 .PHONY: $(TARGETS) preflight
 $(TARGETS) .venv/installed .venv/scratch .venv/export: | preflight
 
@@ -57,6 +58,9 @@ predict: $(BASE)
 
 draw: $(BASE)
 	@.venv/bin/python -m stages.tools.draw
+
+screenshot: .venv/installed
+	@.venv/bin/python -m tests.screenshot
 
 quick: .venv/installed
 	@.venv/bin/python -m stages.tools.quick

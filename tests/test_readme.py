@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from PIL import Image, ImageSequence
 
 from stages.tools.preflight import in_git
 from tests.benchmarks.recipes import RECIPES
@@ -142,6 +143,14 @@ def postcode_rows(results: dict[str, Any]) -> Iterator[str]:
             result = results[f"{style} of 5"][expected]
             cells = [f"{result[engine][key]:.1%}" for engine in ENGINES for key in ("digits", "rows")]
             yield row(f"{style}s, {expected}", f"{result['separated']:.0%}", *cells)
+
+
+def test_the_film_of_the_drawn_page_moves_and_loads_quickly() -> None:
+    film = ROOT / "stages/tools/draw/draw.gif"
+    assert film.stat().st_size < 400_000
+    with Image.open(film) as image:
+        assert image.format == "GIF"
+        assert len(list(ImageSequence.Iterator(image))) > 10
 
 
 @pytest.mark.parametrize("page", PAGES)

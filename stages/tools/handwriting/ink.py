@@ -19,12 +19,13 @@ BLACK = 0.1  # brightness that is added to a dark paper, whose own may be none
 CLEAR = 0.5  # of 1, of how certain a polarity is
 SPREADS = (24.0, 6.0, 2.0)  # of MEDIUM: standard deviations of the Gaussians over which lighting is averaged
 LEVELS = 48  # of brightness, from which holes are filled
-PLAIN_EDGE, PLAIN_AREA = 0.4, 0.25  # so much of the edge, and of all, has exactly one color, if no camera saw it
+PLAIN_EDGE, PLAIN_AREA = 0.4, 0.2  # so much of the edge, and of all, has exactly one color, if no camera saw it
 SIMILAR = 0.03  # from 0 to 1: colors that noise and lighting would give a paper
 LEAST = 0.02  # from 0 to 1: a smaller difference of brightness is noise
 FAINTEST = 0.08  # of the paper's brightness; fainter ink is noise
 NOISE_LIMIT = 4.0  # standard deviations of the noise; weaker ink is noise
 LOW, HIGH = 0.35, 0.75  # of the ink's usual strength: from paper, or rules paler than ink, to ink
+RULE = 0.7  # of a row or column
 RULE_WIDTH = 0.025  # of the longer side: a rule is at most so wide
 CONTACT, INSIDE = 0.5, 0.1  # of its length along an edge; of the shorter side, the length of a digit
 
@@ -35,7 +36,7 @@ def find_ink(picture: Picture) -> Ink:
     if plain is not None:
         ink = project(np.abs(picture - plain))
         ink /= ink.max() or 1
-        return without_edges(levels(ink, 1.0) if has_pale_edge(ink) else ink)
+        return without_edges(levels(ink, 1.0) if has_pale_rules(ink) else ink)
     if is_bright_on_dark(picture):
         paper = 1 - estimate_paper(1 - picture)
         contrast = (picture - paper) / (paper + BLACK)
@@ -53,7 +54,7 @@ def plain_paper(picture: Picture) -> Picture | None:
     distance = np.abs(picture - paper).max(axis=2)
     same = np.count_nonzero(distance == 0)
     is_plain = counts.max() >= PLAIN_EDGE * len(edge) and same >= PLAIN_AREA * distance.size
-    return paper if is_plain and np.count_nonzero(distance < SIMILAR) < 1.2 * same else None
+    return paper if is_plain and np.count_nonzero(distance < SIMILAR) < 2 * same else None
 
 
 def is_bright_on_dark(picture: Picture) -> bool:
@@ -154,10 +155,10 @@ def levels(ink: Ink, strength: float) -> Ink:
     return np.clip((ink - LOW * strength) / ((HIGH - LOW) * strength), 0, 1)
 
 
-def has_pale_edge(ink: Ink) -> bool:
-    """Whether rules come to the edge, paler than ink."""
-    edge = np.concatenate([ink[0], ink[-1], ink[:, 0], ink[:, -1]])
-    return bool((edge >= FAINT).sum() > 2 * (edge >= FIRM).sum())
+def has_pale_rules(ink: Ink) -> bool:
+    """Whether a whole row or column is some ink, but nowhere much: a rule that a program drew."""
+    pale = (ink >= FAINT) & (ink < FIRM)
+    return bool(max(pale.mean(axis=0).max(), pale.mean(axis=1).max()) > RULE)
 
 
 def noise_of(ink: Ink) -> float:
