@@ -6,6 +6,8 @@ Ends with exit status 1 if there was a picture, or a model, that it could not re
 import argparse
 import io
 import json
+import os
+import stat
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -104,24 +106,33 @@ def load_classifiers(engines: Sequence[str]) -> tuple[dict[str, Classifier], lis
         except PipelineError as error:
             errors.append(f"error: {error}")
             print(errors[-1], file=sys.stderr)
-        except ModuleNotFoundError as error:
-            print(f"note: {engine} is left out: {error.name} is not installed; `make` installs it", file=sys.stderr)
+        except ImportError as error:
+            print(f"note: {engine} is left out: {error}; `make` installs PyTorch", file=sys.stderr)
     return classifiers, errors
 
 
 def find_pictures(name: str) -> Iterator[str]:
     """A folder's pictures in the order of their names; everything else as it is."""
-    folder = Path(name)
-    inside = folder.iterdir() if folder.is_dir() else []
-    yield from sorted(str(each) for each in inside if each.suffix.lower() in SUFFIXES) or [name]
+    try:
+        inside = [each for each in Path(name).iterdir() if each.suffix.lower() in SUFFIXES and each.is_file()]
+    except OSError:  # no folder, or none that may be read: reading it says why
+        inside = []
+    yield from sorted(map(str, inside)) or [name]
 
 
 def read_digits(name: str, count: int | None) -> list[Pixels]:
     """The digits of one picture as MNIST has them. Raises PipelineError where they cannot be read."""
-    if Path(name).is_dir():
-        raise PipelineError(f"no picture in this folder: none ends in {', '.join(SUFFIXES)}")
-    file = io.BytesIO(sys.stdin.buffer.read()) if name == STANDARD_INPUT else Path(name)
-    return prepare(read_picture(file), count)
+    if name == STANDARD_INPUT:
+        return prepare(read_picture(io.BytesIO(sys.stdin.buffer.read() if sys.stdin else b"")), count)
+    try:
+        mode = Path(name).stat().st_mode if name else 0
+        if stat.S_ISDIR(mode) and os.access(name, os.R_OK):
+            raise PipelineError(f"no picture in this folder: none ends in {', '.join(SUFFIXES)}")
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+            raise PipelineError("not a file")
+    except OSError as error:
+        raise PipelineError("no such file" if isinstance(error, FileNotFoundError) else str(error.strerror)) from None
+    return prepare(read_picture(Path(name)), count)
 
 
 def answer(classifier: Classifier, images: Sequence[Pixels], top: int) -> list[Answer]:

@@ -34,13 +34,13 @@ def load_classifiers() -> dict[str, Classifier]:
     missing: list[str] = []
     for engine in ENGINES:
         try:
-            classifiers[engine] = load(engine)
+            classifier = load(engine)
+            describe(engine, classifier)  # raises here what the page cannot show
+            classifiers[engine] = classifier
         except PipelineError as error:
             missing.append(str(error))
-        except ModuleNotFoundError as error:
-            if error.name not in ("torch", "torchvision"):
-                raise
-            missing.append(f"{error.name} is not installed; `make` installs it")
+        except ImportError as error:
+            missing.append(f"{error}; `make` installs PyTorch")
     if not classifiers:
         raise PipelineError(f"no network to show: {'; '.join(missing)}")
     for reason in missing:

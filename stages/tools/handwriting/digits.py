@@ -14,10 +14,11 @@ from stages.pipeline.errors import PipelineError
 from stages.tools.handwriting.mnist import Ink
 
 FAINT, FIRM = 0.15, 0.5  # a stroke is connected ink of at least FAINT that is FIRM somewhere
-TALL = 0.5  # of the tallest stroke's height: what is less tall is part of a digit, or a speck
+TALL = 0.4  # of the tallest stroke's height: what is less tall is part of a digit, or a speck
 NEAR = 0.15  # of that height: how far a part may be from the rest of its digit
 BROKEN = 0.12  # of that height: the gap in a digit whose line was interrupted
 SPECK = 0.01  # of the largest stroke's ink
+FLAT = 0.2  # of that height: what is less tall, wide and beside a digit is a dash
 WIDE = 0.7  # of its height: two digits that touch are at least so wide
 
 
@@ -113,7 +114,9 @@ def join_strokes(strokes: list[Digit]) -> list[Digit]:
     for stroke in (each for each in in_order if each.box.height < TALL * tallest):
         distances = [digit.box.distance(stroke.box) for digit in digits]
         nearest = int(np.argmin(distances))
-        if distances[nearest] <= NEAR * tallest:
+        is_flat = stroke.box.height < FLAT * tallest and stroke.box.width > 1.5 * stroke.box.height
+        is_dash = is_flat and digits[nearest].box.gap(stroke.box) >= 0
+        if distances[nearest] <= NEAR * tallest and not is_dash:
             digits[nearest] = digits[nearest].joined(stroke)
     return digits
 

@@ -18,9 +18,10 @@ const THICKENED = 2.0; // pixels
 
 const FAINT = 0.15;
 const FIRM = 0.5; // a stroke is connected ink of at least FAINT that is FIRM somewhere
-const TALL = 0.5; // of the tallest stroke's height: what is less tall is part of a digit, or a speck
+const TALL = 0.4; // of the tallest stroke's height: what is less tall is part of a digit, or a speck
 const NEAR = 0.15; // of that height: how far a part may be from the rest of its digit
 const BROKEN = 0.12; // of that height: the gap in a digit whose line was interrupted
+const FLAT = 0.2; // of that height: what is less tall, wide and beside a digit is a dash
 const SPECK = 0.01; // of the largest stroke's ink
 
 /**
@@ -92,7 +93,9 @@ function joinStrokes(strokes) {
     for (const stroke of inOrder.filter(({box}) => boxHeight(box) < TALL * tallest)) {
         const distances = digits.map((digit) => distance(digit.box, stroke.box));
         const nearest = distances.indexOf(Math.min(...distances));
-        if (distances[nearest] <= NEAR * tallest) {
+        const isFlat = boxHeight(stroke.box) < FLAT * tallest && boxWidth(stroke.box) > 1.5 * boxHeight(stroke.box);
+        const isDash = isFlat && gap(digits[nearest].box, stroke.box) >= 0;
+        if (distances[nearest] <= NEAR * tallest && !isDash) {
             digits[nearest] = joined(digits[nearest], stroke);
         }
     }

@@ -18,7 +18,7 @@ class UnitPanel {
     /** After each forward pass; before the first there is nothing to show. */
     show() {
         if (!this.network.last) {
-            this.images.replaceChildren();
+            this.showNoImages();
             this.equation.textContent = "";
             this.sentence.textContent = "Draw a digit to see how this number comes about.";
             return;
@@ -42,19 +42,24 @@ class UnitPanel {
     /** A layer without weights for each unit: what came in, and its formula. */
     showInput({inputs, shape, formula}) {
         if (inputs.length > 1) this.showImages(shape, {"input": inputs});
-        else this.images.replaceChildren();
+        else this.showNoImages();
         this.equation.textContent = formula;
         this.sentence.textContent = "The formula with the numbers of this unit.";
     }
 
+    showNoImages() {
+        this.images.replaceChildren();
+        this.shown = 0;
+    }
+
     showImages(shape, numbers) {
         const names = Object.keys(numbers);
-        if (this.shown !== names.join()) {
+        if (this.shown !== names.length) {
             this.numberImages = names.map((name) => new NumberImage(shape, name));
             const signs = ["", "×", "="].map((sign) => make("span", {class: "sign", "aria-hidden": "true"}, sign));
             const figures = this.numberImages.map((image, n) => make("figure", {}, make("figcaption", {}, names[n]), image.fitted(150)));
             this.images.replaceChildren(...figures.map((figure, n) => make("div", {}, ...(n ? [signs[n]] : []), figure)));
-            this.shown = names.join();
+            this.shown = names.length;
         }
         this.numberImages.forEach((image, n) => image.show(numbers[names[n]]));
     }
