@@ -19,7 +19,7 @@ NEAR = 0.15  # of that height: how far a part may be from the rest of its digit
 BROKEN = 0.12  # of that height: the gap in a digit whose line was interrupted
 SPECK = 0.01  # of the largest stroke's ink
 FLAT = 0.2  # of that height: what is less tall, wide and beside a digit is a dash
-WIDE = 0.7  # of its height: two digits that touch are at least so wide
+WIDE = 0.85  # of its height: two digits that touch are at least so wide
 
 
 class Box(NamedTuple):
@@ -81,7 +81,7 @@ def split(ink: Ink, expected: int | None) -> list[Ink]:
     if len(pieces) < expected:
         pieces = cut_touching(pieces, expected)
     if len(pieces) != expected:
-        found = f"{len(pieces)} digit{'s' if len(pieces) > 1 else ''} found"
+        found = f"{len(digits)} digit{'s' if len(digits) > 1 else ''} found"
         raise PipelineError(f"{found}, {expected} expected; --digits says how many there are")
     return pieces
 
