@@ -16,7 +16,7 @@
 # make fuzz         give every parser 100,000 damaged files, 2 minutes
 # make mutation     break every line of the backward passes in turn and see the tests go red, about 10 minutes
 # make bench        time training in both engines, and in what else people use; writes benchmark.json
-# make handwriting  read test digits drawn as scans and photos, and write metrics/handwriting.json, 6 minutes
+# make handwriting  read test digits drawn as scans and photos, and write metrics/handwriting.json, 8 minutes
 # make seeds        train with seeds 1, 2 and 3 and write metrics/seeds.json
 # make recipes      train the README's recipes with 3 seeds each and write metrics/recipes.json, about an hour
 

@@ -119,6 +119,16 @@ def test_the_tables_of_handwriting_are_those_of_the_committed_metrics() -> None:
     assert not missing, "tests/README.md lacks:\n" + "\n".join(missing)
 
 
+def test_the_sentence_on_pictures_is_that_of_the_committed_metrics() -> None:
+    results = metrics("handwriting")
+    untouched = " and ".join(f"{results['untouched'][engine]:.1%}" for engine in ENGINES)
+    scans, photos = (
+        " and ".join(f"{results[s][engine]['accuracy']:.1%}" for engine in ENGINES) for s in ("scan", "photo")
+    )
+    sentence = f"of 1,000 test digits the networks read {untouched}, drawn as scans {scans}, drawn as photos {photos}"
+    assert sentence in " ".join(README.split()), f"README.md lacks: {sentence}"
+
+
 def handwriting_rows(results: dict[str, Any]) -> Iterator[str]:
     for name, title in {
         "untouched": "1,000 test digits as they are",

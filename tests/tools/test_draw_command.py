@@ -43,7 +43,7 @@ def test_without_pytorch_the_page_shows_the_other_network_alone(
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text(WITHOUT_TORCH)
     done = project.run(*COMMAND, environment={"PYTHONPATH": str(tmp_path)})
-    assert "note: the page shows scratch alone: torch is not installed; `make` installs it\n" in done.stdout
+    assert "note: the page shows scratch alone: No module named 'torch'; `make` installs PyTorch\n" in done.stdout
     page = DrawnPage(browser, (project.folder / "draw.html").as_uri())
     page.draw(THREE)
     assert set(page.probabilities()) == {"scratch"}
