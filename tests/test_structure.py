@@ -115,7 +115,13 @@ def test_nothing_is_imported_that_pyproject_does_not_declare() -> None:
         name.lower().replace("-", "_").split(".")[0]
         for name in PROJECT["dependencies"] + [name for extra in ("torch", "export") for name in EXTRAS[extra]]
     }
-    declared = names | {"stages", "vl_convert", "PIL", "pydantic_core", "urllib3"}  # pillow's; the last two come with others
+    declared = names | {
+        "stages",
+        "vl_convert",
+        "PIL",
+        "pydantic_core",
+        "urllib3",
+    }  # pillow's; the last two come with others
     used = {module.split(".")[0] for path in FILES for module in imported(path)}
     assert used - declared <= sys.stdlib_module_names
 

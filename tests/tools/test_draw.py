@@ -198,6 +198,9 @@ def test_a_unit_that_is_clicked_shows_how_its_number_comes_about_and_follows_the
     assert page.run(f"return {products}") != drawn
     page.click("#clear")
     assert page.text(".unit .sentence").startswith("Draw a digit")
+    page.draw(THREE)
+    assert weighted_sum() == before
+    assert page.run(f"return {products}") == drawn
     page.click(".unit .close")
     assert page.texts(".unit") == []
 

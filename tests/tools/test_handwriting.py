@@ -166,12 +166,29 @@ def test_thin_strokes_are_thickened_to_what_mnist_has() -> None:
     assert 2 < stroke_width(pages[1]) < 4
 
 
+def photo(brightness: NDArray[np.floating[Any]]) -> Image.Image:
+    """With the noise of a camera."""
+    noisy = brightness + np.random.default_rng(2).normal(0, 3, brightness.shape)
+    return reread(Image.fromarray(np.clip(noisy, 0, 255).astype(np.uint8)), "JPEG", quality=85)
+
+
 def blank_pictures() -> dict[str, Image.Image]:
     generator = np.random.default_rng(1)
+    rows_at, columns_at = np.mgrid[:300, :300] / 300
+    distance = np.hypot(rows_at - 0.3, columns_at - 0.6)
+    shadow = np.where(columns_at + 0.4 * rows_at > 0.6, 1.0, 0.55)
     gradient = np.broadcast_to(np.linspace(120, 230, 300), (300, 300))
     rules = np.where(np.arange(300)[:, None] % 40 < 2, 200, 250) + np.zeros((1, 300))
     noise = generator.normal(0, 4, (300, 300))
     return {
+        "vignette": photo(230 - 110 * distance**2),
+        "spot": photo(130 + 60 * np.exp(-((distance / 0.5) ** 2))),
+        "hard shadow": photo(215 * shadow),
+        "soft shadow": photo(215 * ndimage.gaussian_filter(shadow, 8)),
+        "grid": photo(np.minimum(rules, rules.T)),
+        "speck": photo(np.where(distance < 0.008, 90, 215)),
+        "edge of a desk": photo(np.where(columns_at < 0.1, 60, 215)),
+        "chalkboard": photo(45 + 20 * columns_at),
         "white": Image.new("L", (300, 300), 255),
         "black": Image.new("1", (28, 28)),
         "transparent": Image.new("RGBA", (50, 50)),
@@ -221,7 +238,7 @@ def test_dashes_and_specks_are_no_digits() -> None:
     is_empty = (np.asarray(picture) == 255).all(axis=0)
     middle = int(np.flatnonzero(is_empty[170:])[0]) + 170 + 60
     draw = ImageDraw.Draw(picture)
-    draw.line([(middle - 15, 120), (middle + 15, 120)], 0, 12)
+    draw.line([(middle - 50, 120), (middle + 50, 120)], 0, 12)  # ten pixels from either digit
     draw.ellipse([5, 5, 9, 9], 0)
     np.testing.assert_array_equal(prepare(picture, 2), [one(Image.fromarray(drawn(index))) for index in (1, 2)])
 

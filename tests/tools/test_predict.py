@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -78,6 +79,18 @@ def test_each_file_and_engine_has_a_line_and_what_cannot_be_read_has_one_too(com
     for line, engine in zip(output, ENGINES, strict=False):
         (first, confidence), (second, other) = command.answers(engine, pixels)[:2]
         assert line == f"{names[0]}  {engine:7}  {first} {confidence:.2%}, {second} {other:.2%}"
+
+
+def test_what_is_no_file_is_one_line_and_the_others_are_answered(command: Command) -> None:
+    os.mkfifo(command.path("pipe.png"))
+    (command.folder / "folder.png").mkdir()
+    good = command.path("digit 0.png")
+    output, errors = command.run(*map(command.path, ("pipe.png", "folder.png", "a" * 300)), good, status=1)
+    assert len(output) == 2
+    assert [error.split(": ")[-1] for error in errors[::2]] == ["not a file", "File name too long"]
+    assert ": no picture in this folder: none ends in .png" in errors[1]
+    output, errors = command.run(str(command.folder), status=1)
+    assert (len(output), len(errors)) == (6, 2)  # neither waits for the pipe
 
 
 def test_json_has_the_answers_the_errors_and_the_saved_images(command: Command, tmp_path: Path) -> None:
