@@ -61,8 +61,8 @@ def levels(ink: Ink, strength: float) -> Ink:
 
 
 def has_pale_lines(ink: Ink) -> bool:
-    """Whether a whole row or column is some ink, but nowhere much."""
-    pale = (ink >= PALE[0]) & (ink < PALE[1])
+    """Whether most of a row or column is some ink, but none of it much, nor what is beside it: not a stroke's edge."""
+    pale = (ink >= PALE[0]) & (ndimage.maximum_filter(ink, 5) < PALE[1])
     return bool(max(pale.mean(axis=0).max(), pale.mean(axis=1).max()) > RULE)
 
 

@@ -72,12 +72,19 @@ def without_surroundings(ink: Ink) -> Ink:
 
 def without_lines(ink: Ink) -> Ink:
     """Without strokes that are nothing but lines from edge to edge, as a program draws them."""
-    rows, columns = ((ink > 0).mean(axis=axis) > LINE for axis in (1, 0))
-    is_line = rows[:, None] | columns
+    is_line = full_rows(ink)[:, None] | full_rows(ink.T)
     if not is_line.any() or is_line.mean() > LINES:
         return ink
     labels, count = ndimage.label(ink > 0, np.ones((3, 3)))
     return keep(ink, labels, ~ndimage.minimum(is_line, labels, np.arange(1, count + 1)).astype(bool))
+
+
+def full_rows(ink: Ink) -> NDArray[np.bool_]:
+    """Which rows are ink from edge to edge, in bands that are no wider than a rule."""
+    is_full = ((ink > 0).mean(axis=1) > LINE) & (ink[:, 0] > 0) & (ink[:, -1] > 0)
+    widest = max(1, round(RULE_WIDTH * max(ink.shape)))
+    rows: NDArray[np.bool_] = is_full & ~ndimage.binary_opening(is_full, np.ones(widest + 1))
+    return rows
 
 
 def keep(ink: Ink, labels: NDArray[np.signedinteger], is_kept: NDArray[np.bool_]) -> Ink:

@@ -12,6 +12,7 @@
 const SIDE = 28;
 const BOX = 20;
 const CENTER = SIDE / 2;
+const TINY = 1e-6; // more than the error of a sum
 const FINE = 4; // strokes are thickened on a grid with so many points a pixel
 const THIN = 1.5;
 const THICKENED = 2.0; // pixels
@@ -30,7 +31,8 @@ const SPECK = 0.01; // of the largest stroke's ink
  * @returns {{digits: Uint8Array[]}}
  */
 function prepareDrawing(ink, width, height) {
-    const picture = {height, width, values: Float64Array.from(ink)};
+    const largest = largestOf(ink) || 1;
+    const picture = {height, width, values: Float64Array.from(ink, (value) => value / largest)};
     const {labels, strokes} = findStrokes(picture);
     const digits = joinBroken(joinStrokes(strokes), 1);
     return {digits: digits.map((digit) => toMnist(cutOut(picture, labels, digit)))};
@@ -133,11 +135,11 @@ function cutOut({width, values}, labels, {strokes, box}) {
 /** Scale one digit, cut out at its bounding box, and put its center of mass in the middle. */
 function toMnist(ink) {
     const longest = Math.max(ink.height, ink.width);
-    const [height, width] = [ink.height, ink.width].map((length) => Math.max(1, Math.round((BOX * length) / longest)));
+    const [height, width] = [ink.height, ink.width].map((length) => Math.max(1, roundHalfUp((BOX * length) / longest)));
     const digit = areaAverage(thicken(areaAverage(ink, height * FINE, width * FINE)), height, width);
     const brightest = largestOf(digit.values);
     digit.values = digit.values.map((value) => value / brightest);
-    const [row, column] = centerOfMass(digit).map((center) => Math.round(CENTER - center));
+    const [row, column] = centerOfMass(digit).map((center) => roundHalfUp(CENTER - center));
     return place(digit, row, column);
 }
 
@@ -146,7 +148,7 @@ function place(digit, row, column) {
     const pixels = new Uint8Array(SIDE * SIDE);
     for (let y = Math.max(0, -row); y < Math.min(digit.height, SIDE - row); y++) {
         for (let x = Math.max(0, -column); x < Math.min(digit.width, SIDE - column); x++) {
-            pixels[(row + y) * SIDE + column + x] = Math.floor(255 * digit.values[y * digit.width + x] + 0.5);
+            pixels[(row + y) * SIDE + column + x] = roundHalfUp(255 * digit.values[y * digit.width + x]);
         }
     }
     return pixels;
@@ -236,8 +238,15 @@ function centerOfMass({height, width, values}) {
     return [rows / total, columns / total];
 }
 
+/** A half is one also where it was computed with an error: symmetric digits have their center of mass at one. */
+function roundHalfUp(value) {
+    return Math.floor(value + 0.5 + TINY);
+}
+
 function largestOf(values) {
-    return values.reduce((largest, value) => Math.max(largest, value), 0);
+    let largest = 0;
+    for (const value of values) largest = Math.max(largest, value);
+    return largest;
 }
 
 function joined(first, second) {
