@@ -10,7 +10,7 @@
 # make export       write both trained networks as ONNX files, models/ENGINE/model.onnx; DTYPE=float32: from such pixels
 # make gate         fail when accuracy is below the 95 % interval of the last commit's
 # make test         install what is needed, run the tests that a change needs, at most 4 minutes
-# make test-all     run all tests but those of portability, about 27 minutes
+# make test-all     run all tests but those of portability, about 35 minutes
 # make portability  compare results with those of other processors, which QEMU emulates, about 7 minutes
 # make check        format, lint and type checks
 # make fuzz         give every parser 100,000 damaged files, 2 minutes

@@ -71,6 +71,7 @@ def opened(browser: webdriver.Chrome, page: str) -> tuple[list[WebElement], list
     for kind in ("browser", "performance"):
         messages(browser, kind)
     browser.get(page)
+    WebDriverWait(browser, 30).until(lambda _: browser.execute_script("return document.readyState") == "complete")
     console: list[str] = []
 
     def finished(_: webdriver.Chrome) -> bool:
