@@ -77,7 +77,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
         metavar="N",
         help="how many digits each picture has, or 'any'; default 1",
     )
-    parser.add_argument("--top", type=top_count, default=2, metavar="N", help="how many answers to print; default 2")
+    parser.add_argument("--top", type=positive_int, default=2, metavar="N", help="how many answers to print; default 2")
     parser.add_argument("--json", action="store_true", help="print one JSON array")
     parser.add_argument("--save", type=Path, metavar="FOLDER", help="write the 28x28 images that the networks saw")
     parser.add_argument("--engine", action="append", choices=list(ENGINES), help="ask only this network")
@@ -86,10 +86,10 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
 
 def digit_count(text: str) -> int | None:
     """A number of digits; None for any."""
-    return None if text == ANY else top_count(text)
+    return None if text == ANY else positive_int(text)
 
 
-def top_count(text: str) -> int:
+def positive_int(text: str) -> int:
     """A positive number."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"must be a positive number, got {text!r}")

@@ -1,7 +1,7 @@
 """Pictures of handwritten digits, brought to the form of MNIST's images, for the networks to read.
 
-``pictures`` decodes a file, ``ink`` finds what is written on the paper, ``digits`` separates the digits, and ``mnist``
-scales and centers each.
+``pictures`` decodes a file, ``paper`` estimates the paper and the light on it, ``ink`` is the difference from that,
+``strokes`` drops what no pen wrote, ``digits`` separates the digits, and ``mnist`` scales and centers each.
 """
 
 import numpy as np

@@ -3,16 +3,15 @@
 import numpy as np
 from scipy import ndimage
 
+from stages.tools.handwriting.digits import FAINT, FIRM
 from stages.tools.handwriting.mnist import Ink
 from stages.tools.handwriting.paper import Picture, estimate_paper, is_bright_on_dark, plain_paper, usual_strength
-from stages.tools.handwriting.strokes import without_lines, without_surroundings
+from stages.tools.handwriting.strokes import LINE, without_lines, without_surroundings
 
 BLACK = 0.1  # brightness that is added to a dark paper, whose own may be none
 FAINTEST = 0.08  # of the paper's brightness; fainter ink is noise
 NOISE_LIMIT = 4.0  # standard deviations of the noise; weaker ink is noise
 LOW, HIGH = 0.35, 0.75  # of the ink's usual strength: from paper, or rules paler than ink, to ink
-PALE = (0.15, 0.5)  # of the strongest ink: rules that a program drew
-RULE = 0.7  # of a row or column
 
 
 def find_ink(picture: Picture) -> Ink:
@@ -62,8 +61,8 @@ def levels(ink: Ink, strength: float) -> Ink:
 
 def has_pale_lines(ink: Ink) -> bool:
     """Whether most of a row or column is some ink, but none of it much, nor what is beside it: not a stroke's edge."""
-    pale = (ink >= PALE[0]) & (ndimage.maximum_filter(ink, 5) < PALE[1])
-    return bool(max(pale.mean(axis=0).max(), pale.mean(axis=1).max()) > RULE)
+    pale = (ink >= FAINT) & (ndimage.maximum_filter(ink, 5) < FIRM)
+    return bool(max(pale.mean(axis=0).max(), pale.mean(axis=1).max()) > LINE)
 
 
 def noise_of(ink: Ink) -> float:

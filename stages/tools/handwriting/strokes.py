@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from stages.tools.handwriting.mnist import Ink
+from stages.tools.handwriting.paper import LONG
 
 LINE = 0.7  # of a row or column: lines that a program drew
 LINES = 0.3  # of the picture: more are no lines
 RULE_WIDTH = 0.025  # of the longer side: a rule from edge to edge is at most so wide
-LONG = 0.1  # of the shorter side: the length of a digit's strokes
 SHORT = 0.04  # of the shorter side: no digit is so small
 BLOB = 0.42  # of its length: no stroke is so wide
 WIDE = 0.25  # of its length: a shadow is so wide, and few digits
