@@ -177,12 +177,14 @@ def blank_pictures() -> dict[str, Image.Image]:
     rows_at, columns_at = np.mgrid[:300, :300] / 300
     distance = np.hypot(rows_at - 0.3, columns_at - 0.6)
     shadow = np.where(columns_at + 0.4 * rows_at > 0.6, 1.0, 0.55)
+    lamp = np.mgrid[-288:192, -256:384]
     gradient = np.broadcast_to(np.linspace(120, 230, 300), (300, 300))
     rules = np.where(np.arange(300)[:, None] % 40 < 2, 200, 250) + np.zeros((1, 300))
     noise = generator.normal(0, 4, (300, 300))
     return {
         "vignette": photo(230 - 110 * distance**2),
         "spot": photo(130 + 60 * np.exp(-((distance / 0.5) ** 2))),
+        "light of a lamp": photo(130 + 100 * np.exp(-((np.hypot(*lamp) / 192) ** 2))),
         "hard shadow": photo(215 * shadow),
         "soft shadow": photo(215 * ndimage.gaussian_filter(shadow, 8)),
         "grid": photo(np.minimum(rules, rules.T)),
