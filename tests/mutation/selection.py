@@ -1,0 +1,88 @@
+"""Which tests run which line: read from one run of them without a mistake, under coverage.py."""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+from coverage import Coverage, CoverageData
+
+Tests = tuple[str, ...]
+_DATA, _SECONDS = "mutation.coverage", "mutation.json"
+
+
+class Recorder:
+    """A pytest plugin that records which test function runs which line, and how long each file's tests take."""
+
+    def __init__(self) -> None:
+        self._coverage = Coverage(_DATA, source=["stages"], config_file=False)
+        self._seconds: dict[str, float] = defaultdict(float)
+
+    def pytest_sessionstart(self) -> None:
+        """Begin before the tests are collected, which loads the modules."""
+        self._coverage.start()
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> object:
+        """All that a test does, its fixtures included, counts as the test's, of whatever parameters."""
+        self._coverage.switch_context(item.nodeid.split("[")[0])
+        try:
+            return (yield)
+        finally:
+            self._coverage.switch_context("")
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Add up the seconds of a file's tests."""
+        self._seconds[report.nodeid.split("::")[0]] += report.duration
+
+    def pytest_sessionfinish(self) -> None:
+        """Leave the records in the current folder."""
+        self._coverage.stop()
+        self._coverage.save()
+        Path(_SECONDS).write_text(json.dumps(self._seconds), encoding="utf-8")
+
+
+class Selection:
+    """Selects tests from the records that were left in some folders."""
+
+    def __init__(self) -> None:
+        self._by_line: dict[str, dict[int, set[str]]] = defaultdict(lambda: defaultdict(set))
+        self._seconds: dict[str, float] = {}
+
+    def read(self, folder: Path) -> None:
+        """Add a folder's records."""
+        self._seconds |= json.loads((folder / _SECONDS).read_text(encoding="utf-8"))
+        data = CoverageData(str(folder / _DATA))
+        data.read()
+        for file in data.measured_files():
+            lines = self._by_line[Path(file).relative_to(folder).as_posix()]
+            for line, tests in data.contexts_by_lineno(file).items():
+                lines[line] |= set(tests) - {""}
+
+    def rounds(self, path: str, lines: Iterable[int]) -> list[Tests]:
+        """The tests that run one of the lines: first those of the file that is done soonest, then the others.
+
+        For lines that no test runs by itself, such as constants, those that run any line of the module.
+        """
+        by_line = self._by_line[path]
+        tests = {test for line in lines for test in by_line[line]} or {
+            test for each in by_line.values() for test in each
+        }
+        files = sorted({_file(test) for test in tests}, key=lambda file: (not _is_own(file, path), self._seconds[file]))
+        first = tuple(sorted(test for test in tests if _file(test) in files[:1]))
+        others = tuple(sorted(tests - set(first), key=lambda test: (files.index(_file(test)), test)))
+        return [each for each in (first, others) if each]
+
+    def seconds(self, tests: Tests) -> float:
+        """How long the files of these tests take without a mistake."""
+        return sum(self._seconds[file] for file in {_file(test) for test in tests})
+
+
+def _file(test: str) -> str:
+    return test.split("::")[0]
+
+
+def _is_own(file: str, path: str) -> bool:
+    """Whether the test file is the module's."""
+    return Path(file).stem == f"test_{Path(path).stem}"
