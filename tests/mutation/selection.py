@@ -23,6 +23,10 @@ class Recorder:
         """Begin before the tests are collected, which loads the modules."""
         self._coverage.start()
 
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Leave out what cannot run under coverage.py: an interruption may leave its lock locked for ever."""
+        items[:] = [item for item in items if not item.get_closest_marker("interrupting")]
+
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> object:
         """All that a test does, its fixtures included, counts as the test's, of whatever parameters."""

@@ -82,6 +82,7 @@ def test_when_one_worker_makes_fewer_collective_calls_than_the_others_all_fail(r
         WorkerGroup(2).run(8, [lambda shard: shard.rank == ready or shard.all_gather(None)] * 2)
 
 
+@pytest.mark.interrupting
 def test_an_interruption_at_any_moment_leaves_no_thread_waiting() -> None:
     """A thousand of them, as Ctrl-C sends them, at random moments of many short collective calls.
 
