@@ -1,5 +1,7 @@
 """What the pipeline relies on in a classifier, held by both engines."""
 
+import io
+import json
 import math
 import pickle
 from pathlib import Path
@@ -7,10 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from stages.engines.scratch_engine import ScratchClassifier
 from stages.engines.torch_engine import TorchClassifier
-from stages.pipeline.classifier import Classifier, Standardization
+from stages.pipeline.classifier import Classifier, Standardization, StateDict
+from stages.pipeline.files import npz_bytes
 from stages.pipeline.rng import spawn_generators
 from tests.configs import make_config
 
@@ -151,25 +155,88 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(engine: Engi
     assert trained(1) == trained(1) != trained(2)
 
 
-def test_a_saved_classifier_predicts_the_same_and_knows_its_standardization(engine: EngineClass) -> None:
-    images, _ = random_examples(50)
-    classifier = engine(make_config(hidden_sizes=[16, 8]), spawn_generators(0), Standardization(0.13, 0.31))
-    probabilities = classifier.predict(images)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("ema_decay", [0.0, 0.9])
+@pytest.mark.parametrize("network", NETWORKS, ids=NETWORK_NAMES)
+def test_a_saved_classifier_has_the_same_answers_network_and_standardization(
+    engine: EngineClass, network: dict[str, Any], ema_decay: float, dtype: str
+) -> None:
+    """The moving average, where there is one, is all that is saved; what is loaded is float32, as are its answers."""
+    images, labels = random_examples(50)
+    config = make_config(
+        **network, batch_norm=True, activation="gelu", dropout=0.2, initialization="he_normal", ema_decay=ema_decay
+    )
+    classifier = engine(config, spawn_generators(0), Standardization(0.13, 0.31), dtype)
+    for _ in range(3):
+        classifier.train_batch(images.astype(dtype), labels, 0.1)
+    probabilities = classifier.predict(images.astype(dtype))
     assert probabilities.dtype == np.float32
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
     loaded = engine.from_bytes(classifier.to_bytes())
-    assert (loaded.predict(images) == probabilities).all()
     assert loaded.standardization == Standardization(0.13, 0.31)
+    assert loaded.config.network == config.network
+    assert loaded.parameter_count() == classifier.parameter_count()
+    state = classifier.state_dict()
+    assert loaded.state_dict().keys() == state.keys()
+    for name, array in loaded.state_dict().items():
+        assert (array == state[name].astype(np.float32)).all(), name
+    if dtype == "float32":
+        assert (loaded.predict(images) == probabilities).all()
+        assert loaded.to_bytes() == classifier.to_bytes()
+    else:
+        np.testing.assert_allclose(loaded.predict(images), probabilities, rtol=1e-4, atol=1e-7)
 
 
+def test_what_is_saved_and_predicts_is_the_moving_average(engine: EngineClass) -> None:
+    """With a decay near 1, it moves less than the weights that are trained, and is not them."""
+    images, labels = random_examples(50)
+    plain, averaged = (
+        engine(make_config(hidden_sizes=[16], ema_decay=decay), spawn_generators(0)) for decay in (0.0, 0.999)
+    )
+    for _ in range(5):
+        assert plain.train_batch(images, labels, 0.1) == averaged.train_batch(images, labels, 0.1)
+    assert (plain.predict(images) != averaged.predict(images)).any()
+    assert (plain.state_dict()["1.weight"] != averaged.state_dict()["1.weight"]).any()
+    loaded = engine.from_bytes(averaged.to_bytes())
+    assert (loaded.predict(images) == averaged.predict(images)).all()
+
+
+def test_loaded_weights_are_trained_on_and_predict_also_with_a_moving_average(engine: EngineClass) -> None:
+    images, labels = random_examples(50)
+    trained = engine(make_config(hidden_sizes=[16]), spawn_generators(0))
+    trained.train_batch(images, labels, 0.1)
+    averaged = engine(make_config(hidden_sizes=[16], ema_decay=0.9), spawn_generators(1))
+    averaged.load_state_dict(trained.state_dict())
+    assert (averaged.predict(images) == trained.predict(images)).all()
+    assert averaged.train_batch(images, labels, 0.1) == trained.train_batch(images, labels, 0.1)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
 @pytest.mark.parametrize("network", NETWORKS, ids=NETWORK_NAMES)
-def test_any_number_of_images_in_any_memory_order_is_predicted(engine: EngineClass, network: dict[str, Any]) -> None:
-    images, _ = random_examples(7)
-    classifier = engine(make_config(**network), spawn_generators(0))
-    probabilities = classifier.predict(images)
-    assert classifier.predict(images[:0]).shape == (0, 10)
-    np.testing.assert_allclose(classifier.predict(images[3:4]), probabilities[3:4], rtol=1e-5)
-    np.testing.assert_allclose(classifier.predict(images[::-1]), probabilities[::-1], rtol=1e-5)
+def test_every_image_of_a_batch_gets_its_own_answer(engine: EngineClass, network: dict[str, Any], threads: int) -> None:
+    """As if it were alone, for any number of images in any order, also in memory, and on any number of threads."""
+    images, labels = random_examples(23)
+    config = make_config(threads=threads, batch_norm=True, dropout=0.5, **network)
+    classifier = engine(config, spawn_generators(0))
+    classifier.train_batch(images, labels, 0.1)
+    alone = np.concatenate([classifier.predict(images[index : index + 1]) for index in range(23)])
+    assert alone.shape == (23, 10)
+    assert len({answer.tobytes() for answer in alone}) == 23
+    order = np.random.default_rng(0).permutation(23)
+    for batch in (
+        slice(0),
+        slice(1, 2),
+        slice(2),
+        slice(3),
+        slice(4),
+        slice(5, 12),
+        slice(None),
+        slice(None, None, -1),
+    ):
+        np.testing.assert_allclose(classifier.predict(images[batch]), alone[batch], rtol=1e-5, atol=1e-9)
+    np.testing.assert_allclose(classifier.predict(images[order]), alone[order], rtol=1e-5, atol=1e-9)
+    transposed = np.ascontiguousarray(images.transpose(2, 1, 0)).transpose(2, 1, 0)
+    np.testing.assert_allclose(classifier.predict(transposed), alone, rtol=1e-5, atol=1e-9)
 
 
 def test_a_state_dict_is_a_copy(engine: EngineClass) -> None:
@@ -182,10 +249,19 @@ def test_a_state_dict_is_a_copy(engine: EngineClass) -> None:
     assert (classifier.predict(images) == before).all()
 
 
-def test_weights_of_another_network_are_refused(engine: EngineClass) -> None:
-    state = engine(make_config(hidden_sizes=[16])).state_dict()
-    with pytest.raises(ValueError, match="do not fit the network"):
-        engine(make_config(hidden_sizes=[17])).load_state_dict(state)
+def test_weights_of_another_network_are_refused_and_change_nothing(engine: EngineClass) -> None:
+    """One too few or too many, one by another name, one whose shape would broadcast."""
+    classifier = engine(make_config(hidden_sizes=[16]), spawn_generators(0))
+    state, before = classifier.state_dict(), classifier.to_bytes()
+    weight, bias = state["1.weight"], state["1.bias"]
+    others: list[StateDict] = [{}, {"0.weight" if name == "1.weight" else name: state[name] for name in state}]
+    others += [engine(make_config(hidden_sizes=[17])).state_dict(), state | {"2.weight": weight}]
+    others += [state | {"1.bias": bias[:1]}, state | {"1.bias": bias[None]}, state | {"1.weight": weight.T}]
+    others += [{kept: state[kept] for kept in state if kept != name} for name in state]
+    for other in others:
+        with pytest.raises(ValueError, match="do not fit the network"):
+            classifier.load_state_dict(other)
+        assert classifier.to_bytes() == before
 
 
 class Malicious:
@@ -205,3 +281,51 @@ def test_a_damaged_or_malicious_file_is_refused_and_runs_nothing(engine: EngineC
         with pytest.raises(ValueError, match="not a model of this network"):
             engine.from_bytes(content)
     assert not trace.exists()
+
+
+def resaved(content: bytes, **changes: Any) -> bytes:
+    """A model file with other arrays, or with other metadata."""
+    if content.startswith(b"PK") and b"data.pkl" in content:
+        saved = torch.load(io.BytesIO(content), weights_only=True)
+        for name, value in changes.items():
+            if isinstance(value, np.ndarray):
+                saved[name.replace("_", ".")] = torch.from_numpy(value)
+            else:
+                saved._metadata[""][name] = value
+        buffer = io.BytesIO()
+        torch.save(saved, buffer)
+        return buffer.getvalue()
+    with np.load(io.BytesIO(content)) as file:
+        arrays = dict(file)
+    for name, value in changes.items():
+        if isinstance(value, np.ndarray):
+            arrays[name.replace("_", ".")] = value
+        else:
+            arrays[name] = np.array(json.dumps(value) if isinstance(value, dict) else value)
+    return npz_bytes(arrays)
+
+
+def test_a_file_whose_weights_or_network_are_others_is_refused_in_one_line(engine: EngineClass) -> None:
+    classifier = engine(make_config(hidden_sizes=[16]), spawn_generators(0), Standardization(0.1, 0.3))
+    whole, network = classifier.to_bytes(), classifier.config.network.model_dump()
+    assert engine.from_bytes(resaved(whole)).to_bytes() == whole
+    changes: list[dict[str, Any]] = [
+        {"1_weight": np.zeros((16, 783), np.float32)},
+        {"1_bias": np.zeros(1, np.float32)},
+        {"7_bias": np.zeros(1, np.float32)},
+        {"network": network | {"hidden_sizes": [17]}},
+        {"network": network | {"hidden_sizes": [16, 16]}},
+        {"network": network | {"batch_norm": True}},
+        {"network": network | {"activation": "step"}},
+        {"network": network | {"unknown": 1}},
+        {"pixel_mean": "text"},
+        {"pixel_std": "text"},
+    ]
+    for change in changes:
+        with pytest.raises(ValueError, match=r"^not a model of this network: ") as caught:
+            engine.from_bytes(resaved(whole, **change))
+        assert str(caught.value).isprintable(), change
+        assert len(str(caught.value)) < 300, change
+    other = engine.from_bytes(resaved(whole, pixel_mean=0.5, network=network | {"activation": "tanh"}))
+    assert other.standardization == Standardization(0.5, 0.3)
+    assert other.config.network.activation == "tanh"

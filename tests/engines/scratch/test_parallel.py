@@ -121,16 +121,16 @@ def test_a_layer_works_alone_but_not_on_a_shard_whose_batch_is_over() -> None:
 
 
 def test_threads_end_with_their_classifier() -> None:
-    before = threading.active_count()
+    """Its own: those of other tests may end meanwhile."""
+    before = set(threading.enumerate())
     classifier = trained(3, 16)
-    assert threading.active_count() == before + 2
+    own = set(threading.enumerate()) - before
+    assert len(own) == 2
     del classifier
     gc.collect()
-    for _ in range(100):
-        if threading.active_count() == before:
-            break
-        time.sleep(0.1)
-    assert threading.active_count() == before
+    for thread in own:
+        thread.join(timeout=10)
+    assert not any(thread.is_alive() for thread in own)
 
 
 def test_workers_follow_the_caller_in_what_numpy_does_on_overflow() -> None:
