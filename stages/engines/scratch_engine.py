@@ -16,7 +16,7 @@ from stages.engines.scratch import nn, optim
 from stages.engines.scratch.layers import Array
 from stages.engines.scratch.parallel import Shard, WorkerGroup
 from stages.engines.scratch.sequential import check_state_dict
-from stages.pipeline.classifier import UNSTANDARDIZED, Standardization, StateDict
+from stages.pipeline.classifier import UNSTANDARDIZED, Standardization, StateDict, check_training_state
 from stages.pipeline.files import npz_bytes
 from stages.pipeline.rng import Generators
 
@@ -145,11 +145,12 @@ class ScratchClassifier:
         }
 
     def load_training_state(self, state: Mapping[str, np.ndarray[Any, Any]]) -> None:
-        """Resume from a :meth:`training_state` of an equal classifier."""
+        """Resume from a :meth:`training_state` of an equal classifier. Raises ValueError for another one's."""
+        check_training_state(state, self.training_state())  # before anything is changed
+        self.dropout_generator.bit_generator.state = json.loads(str(state["dropout_generator"]))
         for name, array in self._training_arrays().items():
             array[...] = state[name]
         self.optimizer.steps = int(state["optimizer.steps"])
-        self.dropout_generator.bit_generator.state = json.loads(str(state["dropout_generator"]))
 
     def _training_arrays(self) -> dict[str, Array]:
         return {

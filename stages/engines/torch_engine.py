@@ -18,7 +18,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from stages.engines.config import EngineConfig, NetworkConfig, OptimizerConfig, TorchConfig
 from stages.engines.network import build_layers, initial_weights
-from stages.pipeline.classifier import UNSTANDARDIZED, Standardization, StateDict
+from stages.pipeline.classifier import UNSTANDARDIZED, Standardization, StateDict, check_training_state
 from stages.pipeline.errors import PipelineError
 from stages.pipeline.rng import Generators
 
@@ -141,8 +141,21 @@ class TorchClassifier:
 
     @cached_property
     def optimizer(self) -> torch.optim.Optimizer:
-        """Made when training starts, because PyTorch then loads its compiler, which takes seconds."""
-        return make_optimizer(self.config.optimizer, list(self.network.parameters()))
+        """Made when training starts, because PyTorch then loads its compiler, which takes seconds.
+
+        An optimizer allocates in its first step what it carries from step to step. Here that is done at once, by a step
+        of no length, so that its state has the same names before and after training.
+        """
+        optimizer = make_optimizer(self.config.optimizer, list(self.network.parameters()))
+        for group in optimizer.param_groups:
+            group["lr"] = 0.0
+        for parameter in self.network.parameters():
+            parameter.grad = torch.zeros_like(parameter)
+        optimizer.step()
+        for state in optimizer.state.values():
+            for tensor in state.values():
+                tensor.zero_()
+        return optimizer
 
     def train_batch(self, images: NDArray[np.floating[Any]], labels: NDArray[np.int64], learning_rate: float) -> float:
         """Forward, loss, backward, step. Returns the batch's mean loss before the step."""
@@ -189,23 +202,21 @@ class TorchClassifier:
 
     def training_state(self) -> StateDict:
         """Return copies of all that training changes: weights, optimizer, random generators."""
-        return {name: tensor.cpu().numpy().copy() for name, tensor in self._training_tensors().items()} | {
-            "generator": torch.get_rng_state().numpy(),
-            **({} if self.device.type == "cpu" else {"generator.device": self._backend().get_rng_state().numpy()}),
-        }
+        tensors = self._training_tensors() | self._generator_states()
+        return {name: tensor.cpu().numpy().copy() for name, tensor in tensors.items()}
 
     def load_training_state(self, state: Mapping[str, np.ndarray[Any, Any]]) -> None:
-        """Resume from a :meth:`training_state` of an equal classifier."""
-        for parameter in self.network.parameters():  # the optimizer allocates its state in its first step
-            parameter.grad = torch.zeros_like(parameter)
-        for group in self.optimizer.param_groups:
-            group["lr"] = 0.0
-        self.optimizer.step()
-        for name, tensor in self._training_tensors().items():
-            tensor.copy_(torch.from_numpy(state[name]))
+        """Resume from a :meth:`training_state` of an equal classifier. Raises ValueError for another one's."""
+        check_training_state(state, self.training_state())  # before anything is changed
         torch.set_rng_state(torch.from_numpy(state["generator"]))
         if self.device.type != "cpu":
             self._backend().set_rng_state(torch.from_numpy(state["generator.device"]))
+        for name, tensor in self._training_tensors().items():
+            tensor.copy_(torch.from_numpy(state[name]))
+
+    def _generator_states(self) -> dict[str, torch.Tensor]:
+        own = {} if self.device.type == "cpu" else {"generator.device": self._backend().get_rng_state()}
+        return {"generator": torch.get_rng_state(), **own}
 
     def _backend(self) -> Any:
         """torch.cuda or torch.mps."""
@@ -216,7 +227,7 @@ class TorchClassifier:
         if self.ema:
             tensors |= {f"ema.{name}": tensor for name, tensor in self.ema.state_dict().items()}
         for index, state in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{index}.{name}": value for name, value in state.items() if value is not None}
+            tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in state.items()}
         return tensors
 
     def to_bytes(self) -> bytes:

@@ -61,7 +61,10 @@ class Classifier(Protocol):
         ...
 
     def load_training_state(self, state: Mapping[str, np.ndarray[Any, Any]]) -> None:
-        """Resume from a :meth:`training_state` of an equal classifier."""
+        """Resume from a :meth:`training_state` of an equal classifier.
+
+        Raises ValueError, and changes nothing, for the state of another one.
+        """
         ...
 
     def to_bytes(self) -> bytes:
@@ -78,3 +81,16 @@ def predict_in_batches(classifier: Classifier, images: Images) -> Probabilities:
     """Predict any number of images in batches, so that memory stays bounded. Returns float32 (N, 10)."""
     starts = range(0, len(images), PREDICTION_BATCH)
     return np.concatenate([classifier.predict(images[start : start + PREDICTION_BATCH]) for start in starts])
+
+
+def check_training_state(state: Mapping[str, np.ndarray[Any, Any]], expected: StateDict) -> None:
+    """Raise ValueError unless ``state`` has the names of ``expected``, with arrays of the same shapes and dtypes."""
+    for name in sorted(state.keys() | expected.keys()):
+        given, wanted = _describe(state.get(name)), _describe(expected.get(name))
+        if given != wanted:
+            raise ValueError(f"the training state does not fit: {name!r} must be {wanted}, got {given}")
+
+
+def _describe(array: np.ndarray[Any, Any] | None) -> str:
+    """Type and shape; text of any length is of one type."""
+    return "absent" if array is None else f"{array.dtype.type.__name__} {array.shape}"

@@ -93,7 +93,7 @@ def test_a_config_never_changes() -> None:
     assert (other.network.hidden_sizes, other.network.dropout, other.threads) == ([3], 0.5, 2)
     assert (config.network.dropout, config.threads) == (0.0, 1)
     with pytest.raises(ValidationError, match="frozen"):
-        config.threads = 2  # type: ignore[misc]  # which is the point
+        config.threads = 2
 
 
 def test_sections_are_merged_key_by_key_and_anything_else_is_replaced() -> None:

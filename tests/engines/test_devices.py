@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from itertools import product
+from typing import Any
 
 import pytest
 import torch
@@ -25,7 +26,8 @@ CUBLAS = "CUBLAS_WORKSPACE_CONFIG"
 def as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """What an engine sets holds for a whole process."""
     monkeypatch.setenv(CUBLAS, "")
-    threads, backends = torch.get_num_threads(), (torch.backends.cudnn, torch.backends.cuda.matmul)
+    threads = torch.get_num_threads()
+    backends: list[Any] = [torch.backends.cudnn, torch.backends.cuda.matmul]
     tf32 = [backend.allow_tf32 for backend in backends]
     with threadpool_limits():
         yield
@@ -83,12 +85,10 @@ def test_auto_takes_cuda_else_mps_else_the_cpu(
 
 def test_a_network_is_trained_on_the_device_that_was_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     """Here `meta`, which every machine has: it knows shapes alone."""
-    chosen = []
-    monkeypatch.setattr("stages.engines.torch_engine.choose_device", lambda name: chosen.append(name) or "meta")
+    monkeypatch.setattr("stages.engines.torch_engine.choose_device", {"mps": "meta"}.__getitem__)
     monkeypatch.setattr("stages.engines.torch_engine.initialize", lambda *_: None)
     classifier = make("torch", TorchConfig(device="mps"), spawn_generators(0), UNSTANDARDIZED)
     assert isinstance(classifier, TorchClassifier)
-    assert chosen == ["mps"]
     assert {parameter.device.type for parameter in classifier.network.parameters()} == {"meta"}
     assert not torch.are_deterministic_algorithms_enabled()
 
