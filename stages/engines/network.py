@@ -29,7 +29,7 @@ def build_layers(nn: Any, config: NetworkConfig) -> list[Any]:
     """
     activation, bias = getattr(nn, ACTIVATIONS[config.activation]), not config.batch_norm
     layers: list[Any] = []
-    side, in_channels = IMAGE_SHAPE[0], 1
+    (side, _), in_channels = IMAGE_SHAPE, 1
     for out_channels in config.channels:
         layers += [nn.Conv2d(in_channels, out_channels, KERNEL_SIZE, bias=bias), nn.MaxPool2d(POOL_SIZE)]
         layers += [nn.BatchNorm2d(out_channels)] if config.batch_norm else []

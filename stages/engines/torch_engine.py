@@ -4,6 +4,7 @@ import io
 import os
 import pickle
 import warnings
+import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from functools import cached_property
@@ -250,6 +251,9 @@ class TorchClassifier:
     def from_bytes(cls, content: bytes) -> Self:
         """Rebuild a classifier on the CPU from :meth:`to_bytes`. Raises ValueError when it cannot; runs no code."""
         try:
+            with zipfile.ZipFile(io.BytesIO(content)) as file:
+                if any(member.compress_type for member in file.infolist()):
+                    raise ValueError("compressed")  # it could expand without limit
             with warnings.catch_warnings(action="ignore"):  # of pickles that are no models
                 saved = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
             metadata = saved._metadata[""]

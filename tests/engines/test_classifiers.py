@@ -4,6 +4,7 @@ import io
 import json
 import math
 import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -329,3 +330,13 @@ def test_a_file_whose_weights_or_network_are_others_is_refused_in_one_line(engin
     other = engine.from_bytes(resaved(whole, pixel_mean=0.5, network=network | {"activation": "tanh"}))
     assert other.standardization == Standardization(0.5, 0.3)
     assert other.config.network.activation == "tanh"
+
+
+def test_a_compressed_file_which_could_expand_without_limit_is_refused(engine: EngineClass) -> None:
+    whole = engine(make_config(hidden_sizes=[16])).to_bytes()
+    compressed = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(whole)) as given, zipfile.ZipFile(compressed, "w", zipfile.ZIP_DEFLATED) as written:
+        for name in given.namelist():
+            written.writestr(name, given.read(name))
+    with pytest.raises(ValueError, match="not a model of this network"):
+        engine.from_bytes(compressed.getvalue())
