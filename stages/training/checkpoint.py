@@ -17,6 +17,7 @@ from stages.pipeline.arithmetic import KERNELS, environment_values
 from stages.pipeline.classifier import Classifier, StateDict
 from stages.pipeline.errors import PipelineError
 from stages.pipeline.files import npz_bytes, write_bytes
+from stages.pipeline.history import EpochMetrics
 from stages.pipeline.rng import Generators
 from stages.pipeline.splits import Split
 
@@ -27,9 +28,9 @@ CODE = ("pipeline", "training", "engines")  # the folders of STAGES that decide 
 
 @dataclass
 class Progress:
-    """What the loop knows after some epochs: the rows of history.csv, the best epoch's weights, the time taken."""
+    """What the loop knows after some epochs: their metrics, the best one's weights, the time taken."""
 
-    history: list[list[float]] = field(default_factory=list)
+    epochs: list[EpochMetrics] = field(default_factory=list)
     best_state: StateDict = field(default_factory=dict)
     seconds: float = 0.0
     training_seconds: float = 0.0
@@ -61,7 +62,7 @@ class Checkpoint:
         """Write everything that the rest of the training depends on, atomically."""
         metadata = {
             "identity": self._identity,
-            "history": progress.history,
+            "epochs": progress.epochs,
             "seconds": [progress.seconds, progress.training_seconds],
             "generators": self._generator_states(),
         }
@@ -86,10 +87,16 @@ class Checkpoint:
             print(f"{self.path}: cannot be resumed, {error}; starting with the first epoch", flush=True)
             return Progress()
         try:
+            progress = Progress(
+                [EpochMetrics(*epoch) for epoch in metadata["epochs"]],
+                _without_prefix(state, "best."),
+                *metadata["seconds"],
+            )
+            classifier.load_state_dict(progress.best_state)  # raises now what would be raised after the last epoch
             classifier.load_training_state(_without_prefix(state, "classifier."))
             for generator, saved in zip(self.generators, metadata["generators"], strict=True):
                 generator.bit_generator.state = saved
-            return Progress(metadata["history"], _without_prefix(state, "best."), *metadata["seconds"])
+            return progress
         except Exception as error:  # half of it may be loaded: no training can start from that
             raise PipelineError(
                 f"{self.path}: does not fit, {error!r}; remove it to start with the first epoch"

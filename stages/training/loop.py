@@ -50,7 +50,7 @@ def train(
     """
     _check_batch_norm(training, config)
     progress = checkpoint.load(classifier)
-    epochs = [EpochMetrics(int(number), *measured) for number, *measured in progress.history]
+    epochs = progress.epochs
     if epochs:
         print(f"resuming after epoch {len(epochs)}/{config.training.epochs}, from {checkpoint.path}", flush=True)
         write_history(history, epochs)  # DVC has removed it, or the file is another run's by now
@@ -67,13 +67,12 @@ def train(
         rate = _train_epoch(classifier, batches, config, schedule, epochs, steps)
         progress.training_seconds += time.perf_counter() - started
         epoch = EpochMetrics(len(epochs) + 1, rate, *_evaluate(classifier, sample), *_evaluate(classifier, validation))
-        if not math.isfinite(epoch.validation_loss):
-            raise divergence(epoch.validation_loss, epoch.epoch, "its end", rate)
+        if not math.isfinite(loss := epoch.train_loss + epoch.validation_loss):
+            raise divergence(loss, epoch.epoch, "its end", rate)
         epochs.append(epoch)
         write_history(history, epochs)
         if epoch is best_epoch(epochs):
             progress.best_state = classifier.state_dict()
-        progress.history = [list(epoch) for epoch in epochs]
         progress.seconds += time.perf_counter() - started
         checkpoint.save(classifier, progress)
         print(format_epoch(epoch, config.training.epochs), flush=True)
@@ -130,6 +129,7 @@ def _evaluate(classifier: Classifier, split: Split) -> tuple[float, float]:
 
 
 def _subsample(split: Split, size: int) -> Split:
-    """About ``size`` examples of the split, evenly spaced; all of a smaller one."""
-    stride = max(len(split.labels) // size, 1)
-    return Split(split.images[::stride][:size], split.labels[::stride][:size])
+    """``size`` examples, evenly spaced over the split; all of a smaller one."""
+    count = min(size, len(split.labels))
+    indices = np.arange(count) * len(split.labels) // count
+    return Split(split.images[indices], split.labels[indices])

@@ -8,6 +8,7 @@ import pytest
 
 from stages.engines.scratch_engine import ScratchClassifier
 from stages.pipeline.errors import PipelineError
+from stages.pipeline.history import EpochMetrics
 from stages.pipeline.rng import spawn_generators
 from stages.pipeline.splits import Split
 from stages.training.checkpoint import Checkpoint, Progress
@@ -33,14 +34,14 @@ def saved(tmp_path: Path) -> Path:
     trained = classifier()
     for _ in range(2):
         trained.train_batch(*examples(1), 0.01)
-    progress = Progress([[1.0, 0.01, 0.5, 0.9, 0.5, 0.9]], trained.state_dict())
+    progress = Progress([EpochMetrics(1, 0.01, 0.5, 0.9, 0.5, 0.9)], trained.state_dict())
     checkpoint(tmp_path, examples(2)).save(trained, progress)
     return tmp_path
 
 
 def test_the_same_training_goes_on(saved: Path) -> None:
     resumed = classifier()
-    assert len(checkpoint(saved, examples(2)).load(resumed).history) == 1
+    assert len(checkpoint(saved, examples(2)).load(resumed).epochs) == 1
     assert resumed.optimizer.steps == 2
 
 
