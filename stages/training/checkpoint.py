@@ -66,7 +66,7 @@ class Checkpoint:
             "seconds": [progress.seconds, progress.training_seconds],
             "generators": self._generator_states(),
         }
-        arrays = _with_prefix("classifier.", classifier.training_state()) | _with_prefix("best.", progress.best_state)
+        arrays = _join({"classifier": classifier.training_state(), "best": progress.best_state})
         write_bytes(self.path, npz_bytes(arrays | {"metadata": np.array(json.dumps(metadata))}))
 
     def load(self, classifier: Classifier) -> Progress:
@@ -87,16 +87,13 @@ class Checkpoint:
             print(f"{self.path}: cannot be resumed, {error}; starting with the first epoch", flush=True)
             return Progress()
         try:
-            progress = Progress(
-                [EpochMetrics(*epoch) for epoch in metadata["epochs"]],
-                _without_prefix(state, "best."),
-                *metadata["seconds"],
-            )
-            classifier.load_state_dict(progress.best_state)  # raises now what would be raised after the last epoch
-            classifier.load_training_state(_without_prefix(state, "classifier."))
+            parts = _split(state)
+            epochs = [EpochMetrics(*epoch) for epoch in metadata["epochs"]]
+            classifier.load_state_dict(parts["best"])  # which would otherwise fail after the last epoch
+            classifier.load_training_state(parts["classifier"])
             for generator, saved in zip(self.generators, metadata["generators"], strict=True):
                 generator.bit_generator.state = saved
-            return progress
+            return Progress(epochs, parts["best"], *metadata["seconds"])
         except Exception as error:  # half of it may be loaded: no training can start from that
             raise PipelineError(
                 f"{self.path}: does not fit, {error!r}; remove it to start with the first epoch"
@@ -112,9 +109,15 @@ def packages() -> list[str]:
     return [f"{name} {version(name)}" for name in ("numpy", "torch") if find_spec(name)]
 
 
-def _with_prefix(prefix: str, state: Mapping[str, np.ndarray[Any, Any]]) -> StateDict:
-    return {prefix + name: array for name, array in state.items()}
+def _join(parts: Mapping[str, StateDict]) -> StateDict:
+    """All arrays of the parts, under names such as ``best.1.weight``."""
+    return {f"{part}.{name}": array for part, state in parts.items() for name, array in state.items()}
 
 
-def _without_prefix(state: Mapping[str, np.ndarray[Any, Any]], prefix: str) -> StateDict:
-    return {name.removeprefix(prefix): array for name, array in state.items() if name.startswith(prefix)}
+def _split(state: StateDict) -> dict[str, StateDict]:
+    """The reverse of :func:`_join`. Raises KeyError for an array of no known part."""
+    parts: dict[str, StateDict] = {"classifier": {}, "best": {}}
+    for name, array in state.items():
+        part, _, rest = name.partition(".")
+        parts[part][rest] = array
+    return parts
