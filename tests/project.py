@@ -238,15 +238,15 @@ def working_tree() -> list[str]:
     return [name for name in listing.split("\0")[:-1] if (ROOT / name).is_file()]
 
 
-def copy_project(folder: Path) -> Project:
-    """Copy the working tree into a new git repository, with small synthetic parameters."""
+def copy_project(folder: Path, config: Mapping[str, str] = SMALL) -> Project:
+    """Copy the working tree into a new git repository, with small synthetic parameters or others."""
     for name in working_tree():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / name, folder / name)
     project = Project(folder)
     project.run(*GIT, "init", "--quiet")
-    project.set(SMALL)
-    project.commit("Small synthetic parameters")
+    project.set(config)
+    project.commit("The parameters of the tests")
     return project
 
 

@@ -19,7 +19,7 @@ from typing import Generic, NamedTuple, TypeVar
 import pytest
 
 from tests.imports import ROOT
-from tests.project import working_tree
+from tests.project import copy_project
 
 PRELOADED = (
     *("hypothesis", "matplotlib.figure", "numpy", "pandas", "PIL.Image", "pydantic", "pytest", "ruamel.yaml"),
@@ -66,13 +66,11 @@ def preload() -> None:
 
 @contextmanager
 def copies(count: int) -> Iterator[list[Path]]:
-    """So many copies of the working tree, without what git ignores."""
+    """So many copies of the working tree, each in a git repository of its own."""
     with tempfile.TemporaryDirectory() as temporary:
         folders = [Path(temporary, str(number)) for number in range(count)]
         for folder in folders:
-            for name in working_tree():
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(ROOT / name, folder / name)
+            copy_project(folder, {})
         yield folders
 
 
