@@ -6,6 +6,7 @@ import pickle
 import shutil
 import struct
 import sys
+import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -205,8 +206,9 @@ def one_wrong_bit(content: bytes) -> bytes:
 def compressed(content: bytes) -> bytes:
     """The same weights, packed as a bomb would be."""
     buffer = io.BytesIO()
-    with np.load(io.BytesIO(content)) as file:
-        np.savez_compressed(buffer, **file)
+    with zipfile.ZipFile(io.BytesIO(content)) as file, zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as packed:
+        for name in file.namelist():
+            packed.writestr(name, file.read(name))
     return buffer.getvalue()
 
 
@@ -228,9 +230,9 @@ MODEL_DAMAGE: list[tuple[str, str, Damage | None, str]] = [
     ("scratch", "empty", lambda _: b"", "No data left in file"),
     *((engine, "truncated", cut, "") for engine in MODELS),
     ("scratch", "a pickle", lambda _: pickle.dumps(Malicious()), "pickled (object) data"),
-    ("torch", "a pickle", lambda _: pickle.dumps(Malicious()), "something other than weights"),
+    ("torch", "a pickle", lambda _: pickle.dumps(Malicious()), "not a zip file"),
     ("scratch", "one wrong bit", one_wrong_bit, "Bad CRC-32"),
-    ("scratch", "compressed", compressed, "compressed"),
+    *((engine, "compressed", compressed, "compressed") for engine in MODELS),
     *((engine, "other layer sizes", RESIZED[engine], "do not fit") for engine in MODELS),
     *((engine, "layers too large for any memory", ENORMOUS[engine], "do not fit") for engine in MODELS),
     ("scratch", "layer sizes of another kind", described(hidden_sizes="many")["scratch"], "validation error"),

@@ -338,5 +338,5 @@ def test_a_compressed_file_which_could_expand_without_limit_is_refused(engine: E
     with zipfile.ZipFile(io.BytesIO(whole)) as given, zipfile.ZipFile(compressed, "w", zipfile.ZIP_DEFLATED) as written:
         for name in given.namelist():
             written.writestr(name, given.read(name))
-    with pytest.raises(ValueError, match="not a model of this network"):
+    with pytest.raises(ValueError, match="not a model of this network: 'compressed'"):
         engine.from_bytes(compressed.getvalue())
