@@ -5,6 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch.optim import lr_scheduler
 
 from stages.engines.config import EngineConfig
@@ -33,6 +35,50 @@ def torch_rates(make: type[lr_scheduler.LRScheduler], *arguments: Any) -> list[f
         optimizer.step()
         scheduler.step()
     return seen
+
+
+@given(
+    epochs=st.integers(1, 12),
+    steps=st.integers(1, 9),
+    maximum=st.floats(1e-6, 10),
+    fraction=st.floats(0, 1),
+    step_size=st.integers(1, 13),
+    gamma=st.floats(0.01, 1),
+)
+def test_every_step_of_every_schedule_for_any_length(
+    epochs: int, steps: int, maximum: float, fraction: float, step_size: int, gamma: float
+) -> None:
+    """Counted from 0, over the config's own epochs."""
+    total = epochs * steps
+    warmup = round(fraction * total)
+    options = {"epochs": epochs, "learning_rate": maximum, "warmup_fraction": fraction}
+    options |= {"step_size": step_size, "gamma": gamma}
+    constant, step_decay, falling, cycle = (
+        make_schedule(make_config(**options, schedule=name), steps)
+        for name in ("constant", "step", "cosine", "one_cycle")
+    )
+    ours = np.array([[schedule(step) for step in range(total)] for schedule in (constant, step_decay, falling, cycle)])
+    expected = np.empty((4, total))
+    for step in range(total):
+        annealed = (step - warmup) / max(total - warmup, 1)
+        expected[:, step] = (
+            maximum,
+            maximum * gamma ** (step // steps // step_size),
+            maximum * np.cos(np.pi / 2 * step / total) ** 2,  # half of 1 + cos
+            maximum * ((step + 1) / warmup if step < warmup else np.cos(np.pi / 2 * annealed) ** 2),
+        )
+    np.testing.assert_allclose(ours, expected, rtol=1e-9, atol=maximum * 1e-15)
+    assert (ours[0] == maximum).all()
+    assert falling(0) == maximum
+    assert ours[3].max() == pytest.approx(maximum, rel=1e-12)
+    assert ours[3].min() > 0
+
+
+def test_the_warmup_is_rounded_to_the_nearest_step() -> None:
+    for fraction, warmup in ((0.3, 13), (0.25, 10), (0.17, 7), (0.01, 0)):  # of 42: 12.6, 10.5 (to even), 7.1, 0.4
+        ours = rates(config(schedule="one_cycle", warmup_fraction=fraction))
+        assert sum(np.diff([0.0, *ours]) > 0) == max(warmup, 1)
+        assert ours[warmup] == 0.3
 
 
 def test_constant() -> None:
