@@ -215,9 +215,7 @@ def clip_grad_norm_(gradients: Array, max_norm: float) -> float:
     return norm
 
 
-def make_optimizer(
-    name: str, parameters: Array, gradients: Array, momentum: float = 0.9, weight_decay: float = 0.0
-) -> Optimizer:
+def make_optimizer(name: str, parameters: Array, gradients: Array, momentum: float, weight_decay: float) -> Optimizer:
     """Return the optimizer that params.yaml calls ``name``. Raises KeyError for an unknown name."""
     makers: dict[str, Callable[[], Optimizer]] = {
         "sgd": lambda: SGD(parameters, gradients, weight_decay=weight_decay),
