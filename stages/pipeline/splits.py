@@ -1,6 +1,7 @@
 """The splits and predictions on disk, and the mean and standard deviation that standardized the pixels."""
 
 import json
+import math
 import textwrap
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -50,10 +51,13 @@ def load_standardization(folder: Path = PROCESSED) -> Standardization:
     path = folder / "standardization.json"
     try:
         content = json.loads(path.read_bytes())
-        return Standardization(float(content["mean"]), float(content["std"]))
+        standardization = Standardization(float(content["mean"]), float(content["std"]))
+        if not (math.isfinite(standardization.mean) and 0 < standardization.std < math.inf):
+            raise ValueError("no pixels have these")
+        return standardization
     except FileNotFoundError:
         raise _error(path, "missing", "preprocess") from None
-    except (OSError, ValueError, KeyError, TypeError):
+    except Exception:  # numbers without end and deep nesting raise errors of their own
         raise _error(path, "damaged", "preprocess") from None
 
 
