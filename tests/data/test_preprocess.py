@@ -91,10 +91,10 @@ def test_counts_are_scikit_learns(size: int) -> None:
 
 def test_every_image_of_a_class_is_as_likely_to_be_taken() -> None:
     labels = np.tile(np.arange(4, dtype=np.uint8), 10)
-    masks = [stratified_split(labels, 12, np.random.default_rng(seed)) for seed in range(2000)]
-    assert np.abs(np.mean(masks, axis=0) - 0.3).max() < 4 * math.sqrt(0.3 * 0.7 / 2000)
+    masks = [stratified_split(labels, 12, np.random.default_rng(seed)) for seed in range(1000)]
+    assert np.abs(np.mean(masks, axis=0) - 0.3).max() < 4 * math.sqrt(0.3 * 0.7 / 1000)
     together = np.mean([mask[0] and mask[4] for mask in masks])
-    assert together == pytest.approx(0.3 * 2 / 9, abs=0.025)  # without replacement
+    assert together == pytest.approx(0.3 * 2 / 9, abs=0.035)  # without replacement
 
 
 class Standardized(NamedTuple):

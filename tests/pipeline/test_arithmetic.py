@@ -120,6 +120,142 @@ def test_an_unknown_arithmetic_is_refused_by_every_stage(tmp_path: Path, stage: 
     assert done.returncode == 1
 
 
+# What the libraries' documentation says, named once more, so that no letter of it changes unseen: the bytes of every
+# committed result depend on these.
+THREADS = {
+    **{"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
+    **{"MKL_DYNAMIC": "FALSE", "OMP_DYNAMIC": "FALSE", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE": "0"},
+}
+KERNELS = {
+    "OPENBLAS_CORETYPE": "Haswell",
+    "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR",
+    "MKL_CBWR": "COMPATIBLE",
+    "ONEDNN_MAX_CPU_ISA": "AVX2",
+    "ONEDNN_DEFAULT_FPMATH_MODE": "STRICT",
+    "ATEN_CPU_CAPABILITY": "avx2",
+}
+REMOVED_THREADS = ("MKL_DOMAIN_NUM_THREADS", "OMP_THREAD_LIMIT", "OMP_MAX_ACTIVE_LEVELS")
+REMOVED_KERNELS = (
+    "OPENBLAS_L2_SIZE",
+    "OPENBLAS_BLOCK_FACTOR",
+    "NPY_ENABLE_CPU_FEATURES",
+    "MKL_ENABLE_INSTRUCTIONS",
+)
+
+
+@pytest.fixture
+def hostile(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """An environment that says something else of everything."""
+    values = dict.fromkeys((*THREADS, *KERNELS, *REMOVED_THREADS, *REMOVED_KERNELS), "3")
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+    return values
+
+
+@pytest.mark.parametrize(
+    ("text", "has_features", "is_pinned"),
+    [
+        ("arithmetic: portable", True, True),
+        ("arithmetic: portable", False, False),
+        ("arithmetic: native", True, False),
+        (None, True, True),
+        ("seed: [", True, True),
+        ("seed: 1", True, True),
+    ],
+)
+def test_a_stage_sets_and_removes_these_variables(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    hostile: dict[str, str],
+    text: str | None,
+    has_features: bool,
+    is_pinned: bool,
+) -> None:
+    if text:
+        (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(arithmetic, "can_pin", lambda: has_features)
+    before = dict(os.environ)
+    arithmetic.prepare()
+    assert {name: value for name, value in os.environ.items() if name in hostile} == (
+        THREADS | (KERNELS if is_pinned else dict.fromkeys((*KERNELS, *REMOVED_KERNELS), "3"))
+    )
+    assert {**before, **os.environ} == {**before, **{name: os.environ[name] for name in hostile if name in os.environ}}
+
+
+@pytest.mark.usefixtures("hostile")
+def test_a_warning_names_what_keeps_a_process_from_the_promised_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "params.yaml").write_text("arithmetic: portable", encoding="utf-8")
+    features = {"present": True}
+    monkeypatch.setattr(arithmetic, "can_pin", lambda: features["present"])
+    not_set = "kernels and threads are only set by `python -m stages.NAME`: results may differ in the last digits"
+    assert arithmetic.warning("portable") == arithmetic.warning("native") == not_set
+    arithmetic.prepare(tmp_path / "params.yaml")
+    assert arithmetic.warning("portable") == arithmetic.warning("native") == ""
+    for name in (*KERNELS, *REMOVED_KERNELS):
+        with monkeypatch.context() as context:
+            context.setenv(name, "4")
+            assert (arithmetic.warning("portable"), arithmetic.warning("native")) == (not_set, "")
+    for name in (*THREADS, *REMOVED_THREADS):
+        with monkeypatch.context() as context:
+            context.setenv(name, "4")
+            assert arithmetic.warning("portable") == arithmetic.warning("native") == not_set
+    features["present"] = False
+    assert arithmetic.warning("native") == ""
+    assert arithmetic.warning("portable") == (
+        "this processor is not an x86-64 with AVX2 and FMA under Linux: results may differ in the last digits"
+    )
+
+
+# CPUID in Intel's manual: leaf 1 is glibc's 0, leaf 7 its 1; registers eax, ebx, ecx, edx.
+FEATURES = {"sse2": (0, 3, 26), "sse4_1": (0, 2, 19), "bmi1": (1, 1, 3), "erms": (1, 1, 9), "avx512f": (1, 1, 16)}
+
+
+@pytest.mark.skipif(sys.platform != "linux" or platform.machine() != "x86_64", reason="asks glibc of an x86-64")
+def test_the_processors_features_are_those_that_the_kernel_lists(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (arithmetic._FMA, arithmetic._AVX2) == ((0, 2, 12), (1, 1, 5))
+    flags = Path("/proc/cpuinfo").read_text().partition("flags")[2].partition("\n")[0].split()
+    for name, place in {**FEATURES, "fma": arithmetic._FMA, "avx2": arithmetic._AVX2}.items():
+        assert arithmetic._has_feature(*place) == (name in flags), name
+    assert arithmetic.can_pin() == ({"fma", "avx2"} <= set(flags))
+
+    present = {arithmetic._FMA: True, arithmetic._AVX2: True}
+    monkeypatch.setattr(arithmetic, "_has_feature", lambda *place: present[place])
+    assert arithmetic.can_pin()
+    for place in present:
+        present[place] = False
+        assert not arithmetic.can_pin()
+        present[place] = True
+    with monkeypatch.context() as context:
+        context.setattr(sys, "platform", "darwin")
+        assert not arithmetic.can_pin()
+    system = os.uname()
+    monkeypatch.setattr(os, "uname", lambda: os.uname_result((*system[:4], "aarch64")))
+    assert not arithmetic.can_pin()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("processor: 0\nflags\t\t: fpu avx2 fma sse\n\nflags\t: fpu\n", True),
+        ("processor: 0\nflags\t\t: fpu avx2 sse\n", False),
+        ("processor: 0\nflags\t\t: fpu fma fma4 sse\n", False),
+        ("processor: 0\nvmx flags: avx2 fma\n", False),
+        ("", False),
+    ],
+)
+@pytest.mark.skipif(sys.platform != "linux" or platform.machine() != "x86_64", reason="only there is it asked")
+def test_an_old_glibc_leaves_it_to_the_kernels_list(monkeypatch: pytest.MonkeyPatch, text: str, expected: bool) -> None:
+    def without_query(*_: int) -> bool:
+        raise AttributeError("undefined symbol: __x86_get_cpuid_feature_leaf")
+
+    monkeypatch.setattr(arithmetic, "_has_feature", without_query)
+    monkeypatch.setattr(Path, "read_text", lambda path: text if str(path) == "/proc/cpuinfo" else "")
+    assert arithmetic.can_pin() == expected
+
+
 def test_importing_the_library_changes_no_environment() -> None:
     code = "import os; before = dict(os.environ); import stages.engines.scratch.nn; assert os.environ == before"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "4"}, check=True)
