@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stages.data.idx import TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, encode, read_split
+from stages.data.idx import TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS, decode, encode, read_split
 from stages.pipeline.errors import PipelineError
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 28, 28), dtype=np.uint8)
@@ -36,6 +36,18 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
         (TEST_IMAGES, encode(IMAGES) + b"\0", "too long: 2368 bytes expected, 2369 found"),
         (TEST_IMAGES, encode(IMAGES[:0]), "empty"),
         (TEST_IMAGES, encode(IMAGES[:, :20]), "images of 28 x 28 expected, 20 x 28 found"),
+        (TEST_IMAGES, encode(IMAGES[..., :20]), "images of 28 x 28 expected, 28 x 20 found"),
+        (
+            TEST_IMAGES,
+            encode(IMAGES).replace(b"\0\0\0\x1c", b"\0\0\0\x0e", 1)[:1192],
+            "images of 28 x 28 expected, 14 x",
+        ),
+        (TEST_IMAGES, encode(IMAGES * 0 + np.uint8(255)), "blank: every pixel is 255"),
+        (TEST_IMAGES, encode(IMAGES)[:15], "truncated"),
+        (TEST_IMAGES, encode(IMAGES)[:16], "truncated: 2368 bytes expected, 16 found"),
+        (TEST_LABELS, encode(LABELS[:0]), "empty: 8 bytes expected, 8 found"),
+        (TEST_LABELS, encode(LABELS)[:-1], "truncated: 11 bytes expected, 10 found"),
+        (TEST_LABELS, b"\0\0\x09\x01" + encode(LABELS)[4:], "not IDX: magic number 00000801 expected, 00000901 found"),
         (TEST_IMAGES, encode(IMAGES * 0), "blank: every pixel is 0"),
         (TEST_IMAGES, encode(LABELS), "not IDX: magic number 00000803 expected, 00000801 found"),
         (TEST_IMAGES, b"<html>", "not IDX: magic number 00000803 expected, 3c68746d found"),
@@ -56,3 +68,25 @@ def test_damage_is_reported_with_the_file_and_how_to_fix_it(
         read_split(tmp_path, "test")
     assert str(caught.value).startswith(f"{path}: {message}")
     assert str(caught.value).endswith("fetch it again with `dvc repro --force --single-item fetch`")
+
+
+def test_each_split_is_read_from_its_own_files_and_one_label_for_all_is_no_damage(tmp_path: Path) -> None:
+    for name, array in (
+        *((TRAIN_IMAGES, IMAGES), (TRAIN_LABELS, np.full(3, 9, np.uint8))),
+        *((TEST_IMAGES, IMAGES[1:]), (TEST_LABELS, LABELS[1:])),
+    ):
+        (tmp_path / name).write_bytes(encode(array))
+    for split, expected in (("train", (IMAGES, [9, 9, 9])), ("test", (IMAGES[1:], LABELS[1:]))):
+        for found, array in zip(read_split(tmp_path, split), expected, strict=True):
+            np.testing.assert_array_equal(found, array)
+            assert not found.flags.writeable
+    (tmp_path / TEST_IMAGES).write_bytes(encode(IMAGES))
+    with pytest.raises(PipelineError, match=f"{TEST_LABELS}: 3 labels expected, one per image, 2 found"):
+        read_split(tmp_path, "test")
+
+
+def test_a_long_axis_takes_all_four_bytes() -> None:
+    labels = np.arange(70_000) % 10
+    content = encode(labels.astype(np.uint8))
+    assert content[4:8] == (70_000).to_bytes(4, "big")
+    assert (decode(TRAIN_LABELS, content) == labels).all()
