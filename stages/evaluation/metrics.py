@@ -1,14 +1,14 @@
-"""Metrics computed from predictions: the confusion matrix, scores per class, calibration, confidence intervals, tests.
+"""Metrics of one classifier's predictions: the confusion matrix, scores per class, calibration, Wilson's interval.
 
-Accuracy and cross-entropy, which training needs too, are in stages/pipeline/metrics.py.
+Accuracy and cross-entropy, which training needs too, are in stages/pipeline/metrics.py; paired.py compares two
+classifiers.
 """
 
-import math
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest, norm
+from scipy.stats import binomtest
 
 from stages.pipeline.classifier import CLASSES, Labels, Probabilities
 
@@ -86,24 +86,3 @@ def wilson_interval(correct: int, total: int) -> Interval:
     """Wilson's score interval of a proportion (Wilson 1927)."""
     interval = binomtest(correct, total).proportion_ci(confidence_level=0.95, method="wilson")
     return Interval(float(interval.low), float(interval.high))
-
-
-def difference_interval(only_first: int, only_second: int, total: int) -> Interval:
-    """The interval of accuracy(first) − accuracy(second) on the same ``total`` images.
-
-    Wald's interval for matched proportions with 0.5 added to each of the four cells, which keeps its coverage near
-    95 % (Agresti & Min 2005, "Simple improved confidence intervals for comparing matched proportions").
-    """
-    first, second, n = only_first + 0.5, only_second + 0.5, total + 2
-    center = (first - second) / n
-    margin = norm.ppf(0.975) * math.sqrt(first + second - (first - second) ** 2 / n) / n
-    return Interval(max(center - margin, -1.0), min(center + margin, 1.0))
-
-
-def mcnemar_p(only_first: int, only_second: int) -> float:
-    """McNemar's exact test of two classifiers, from the number of images that only one of them classifies correctly.
-
-    The p-value of the null hypothesis that both have the same accuracy (McNemar 1947).
-    """
-    disagreements = only_first + only_second
-    return float(binomtest(only_first, disagreements, 0.5).pvalue) if disagreements else 1.0

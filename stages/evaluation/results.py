@@ -7,13 +7,12 @@ import numpy as np
 
 from stages.evaluation.metrics import (
     confusion_matrix,
-    difference_interval,
     expected_calibration_error,
     macro_f1,
-    mcnemar_p,
     recall_per_class,
     wilson_interval,
 )
+from stages.evaluation.paired import count_discordant, mcnemar_pvalue, tango_interval
 from stages.pipeline.classifier import Labels, Probabilities
 from stages.pipeline.history import EpochMetrics
 from stages.pipeline.metrics import accuracy, cross_entropy
@@ -37,14 +36,13 @@ def engine_metrics(probabilities: Probabilities, labels: Labels) -> dict[str, An
 
 def comparison_metrics(first: Labels, second: Labels, labels: Labels) -> dict[str, Any]:
     """The metrics of two classifiers' predicted classes on the same images, for metrics/comparison.json."""
-    only_first = int(np.sum((first == labels) & (second != labels)))
-    only_second = int(np.sum((second == labels) & (first != labels)))
-    interval = difference_interval(only_first, only_second, len(labels))
+    only_first, only_second = count_discordant(first, second, labels)
+    interval = tango_interval(only_first, only_second, len(labels))
     return {
         "accuracy_difference": (only_first - only_second) / len(labels),
         "accuracy_difference_low": interval.low,
         "accuracy_difference_high": interval.high,
-        "mcnemar_p": mcnemar_p(only_first, only_second),
+        "mcnemar_p": mcnemar_pvalue(only_first, only_second),
         "agreement": float(np.mean(first == second)),
         "both_wrong": int(np.sum((first != labels) & (second != labels))),
     }

@@ -23,7 +23,7 @@ from threadpoolctl import threadpool_limits
 
 from stages.data.idx import read_split
 from stages.engines import ENGINES, load
-from stages.evaluation.metrics import difference_interval
+from stages.evaluation.paired import tango_interval
 from stages.pipeline.classifier import Labels, predict_in_batches
 from tests.benchmarks.reading import Found, Task, read, read_scan_of
 from tests.benchmarks.scenes import Scene, Style
@@ -124,7 +124,7 @@ class Benchmark:
 def loss(before: NDArray[np.bool_], after: NDArray[np.bool_]) -> dict[str, float]:
     """The accuracy that is lost, and its paired 95 % interval."""
     only_before, only_after = int(np.sum(before & ~after)), int(np.sum(after & ~before))
-    interval = difference_interval(only_before, only_after, len(before))
+    interval = tango_interval(only_before, only_after, len(before))
     lost = (only_before - only_after) / len(before)
     return {"lost": round(lost, 4), "lost_low": round(interval.low, 4), "lost_high": round(interval.high, 4)}
 
