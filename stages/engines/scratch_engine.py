@@ -22,7 +22,7 @@ from stages.pipeline.rng import Generators
 
 
 def make(
-    config: EngineConfig, generators: Generators, standardization: Standardization, dtype: str = "float32"
+    config: EngineConfig, generators: Generators, standardization: Standardization, dtype: str
 ) -> "ScratchClassifier":
     """Return a classifier, and limit NumPy's BLAS to its ``blas_threads``."""
     classifier = ScratchClassifier(config, generators, standardization, dtype)

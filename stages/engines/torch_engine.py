@@ -27,7 +27,7 @@ TensorList = tuple[torch.Tensor, ...] | list[torch.Tensor]
 
 
 def make(
-    config: TorchConfig, generators: Generators, standardization: Standardization, dtype: str = "float32"
+    config: TorchConfig, generators: Generators, standardization: Standardization, dtype: str
 ) -> "TorchClassifier":
     """Return a classifier on the config's device, with as many CPU threads as the config says."""
     torch.set_num_threads(config.threads)

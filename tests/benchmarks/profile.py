@@ -25,7 +25,7 @@ def print_profile(task: Task) -> None:
 
 def profile(task: Task) -> dict[str, float]:
     """Milliseconds of each layer's passes, the loss and the optimizer in the first thread: medians over 100 steps."""
-    classifier = make(config_for(task), spawn_generators(0), UNSTANDARDIZED)
+    classifier = make(config_for(task), spawn_generators(0), UNSTANDARDIZED, "float32")
     times: dict[str, list[float]] = defaultdict(list)
     parts: list[tuple[str, object, str]] = [
         (f"{index} {type(layer).__name__}.{name}", layer, name)

@@ -29,7 +29,7 @@ NETWORKS = {
 
 def trained(network: NetworkConfig) -> TorchClassifier:
     config = TorchConfig(network=network, device="cuda")
-    classifier = make(config, spawn_generators(1), UNSTANDARDIZED)
+    classifier = make(config, spawn_generators(1), UNSTANDARDIZED, "float32")
     split = random_split(64)
     for _ in range(100):
         classifier.train_batch(split.images, split.labels, 0.01)
@@ -57,3 +57,13 @@ def test_convolutions_and_matrix_products_are_in_float32() -> None:
     ):
         error = (on_gpu.cpu().double() - exact).norm() / exact.norm()
         assert error < 1e-6
+
+
+def test_training_goes_on_with_the_dropout_masks_of_the_gpu_and_not_on_the_cpu() -> None:
+    split, classifier = random_split(64), trained(NETWORKS["dense"])
+    state = classifier.training_state()
+    losses = [classifier.train_batch(split.images, split.labels, 0.01) for _ in range(3)]
+    classifier.load_training_state(state)
+    assert [classifier.train_batch(split.images, split.labels, 0.01) for _ in range(3)] == losses
+    with pytest.raises(ValueError, match=r"'generator\.device' must be absent"):
+        TorchClassifier(classifier.config).load_training_state(state)

@@ -114,3 +114,9 @@ def test_that_is_done_where_cuda_is_chosen_and_not_on_the_cpu(monkeypatch: pytes
     with suppress(AssertionError, RuntimeError):  # of PyTorch, which finds no device after all
         make("torch", TorchConfig(device="cuda"), spawn_generators(0), UNSTANDARDIZED)
     assert_cuda_is_deterministic()
+
+
+@pytest.mark.parametrize("name", ["sgd", "momentum", "nesterov", "adam", "adamw"])
+def test_pytorchs_optimizers_make_one_pass_over_the_parameters(name: str) -> None:
+    """All but RMSprop, which it does not fuse; rounding, and so results, depend on it."""
+    assert TorchClassifier(make_config(name=name, hidden_sizes=[3])).optimizer.defaults["fused"] is True
