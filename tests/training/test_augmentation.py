@@ -42,7 +42,7 @@ def centers(images: NDArray[np.float32]) -> NDArray[np.float64]:
     return found
 
 
-def distorted(images: NDArray[np.float32], seed: int = 0, **amounts: float) -> NDArray[np.float32]:
+def distorted(images: NDArray[np.float32], seed: int = 0, /, **amounts: float) -> NDArray[np.float32]:
     return Augmentation(config(**amounts), BACKGROUND)(images, np.random.default_rng(seed))
 
 
@@ -52,7 +52,7 @@ def displacements(count: int, **amounts: float) -> NDArray[np.float64]:
     Bilinear interpolation of an image that shows each pixel's row gives the row of the sampled point.
     """
     ramps = np.mgrid[:28, :28].astype(np.float32)
-    sampled = [distorted(np.repeat(ramp[None], count, axis=0), **amounts) for ramp in ramps]
+    sampled = [distorted(np.repeat(ramp[None], count, axis=0), 0, **amounts) for ramp in ramps]
     return np.array(sampled, np.float64) - ramps[:, None]
 
 
