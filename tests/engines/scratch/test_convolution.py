@@ -1,5 +1,7 @@
 """Convolution and pooling agree with torch in float64 for any kernel, stride and padding, and with a naive loop."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -80,8 +82,16 @@ def test_convolution_agrees_with_a_naive_loop(stride: Pair, padding: Pair) -> No
         assert_allclose(ours, expected, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("side", [(4, 9), (9, 4), (4, 4)])
 @pytest.mark.parametrize("layer", [Conv2d(1, 1, 5), MaxPool2d(5)])
-def test_a_window_larger_than_the_input_is_rejected(layer: Conv2d | MaxPool2d) -> None:
+def test_a_window_larger_than_the_input_is_rejected(layer: Conv2d | MaxPool2d, side: Pair) -> None:
     with_random_parameters(layer, np.random.default_rng(0))
-    with pytest.raises(ValueError, match=r"a window of \(5, 5\) does not fit into an input of \(4, 9\)"):
-        layer.forward(np.zeros((1, 1, 4, 9)))
+    with pytest.raises(ValueError, match=re.escape(f"a window of (5, 5) does not fit into an input of {side}")):
+        layer.forward(np.zeros((1, 1, *side)))
+    assert layer.forward(np.zeros((1, 1, 5, 5))).shape == (1, 1, 1, 1)
+
+
+@pytest.mark.parametrize(("pool", "stride"), [((3, 1), (1, 1)), ((1, 3), (1, 2)), ((2, 3), (2, 2)), ((3, 2), (2, 2))])
+def test_pooling_whose_windows_overlap_along_one_axis_agrees_with_torch(pool: Pair, stride: Pair) -> None:
+    images = np.random.default_rng(0).integers(0, 3, size=(3, 2, 9, 8)).astype(np.float64)
+    assert_layer_agrees(MaxPool2d(pool, stride), torch.nn.MaxPool2d(pool, stride), images, 1)

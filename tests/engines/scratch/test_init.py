@@ -59,6 +59,13 @@ def test_a_tensor_is_filled_in_place_with_the_float64_draws_cast_to_its_dtype() 
     assert (tensor == expected.astype(np.float32)).all()
 
 
+@pytest.mark.parametrize("name", ["xavier_uniform_", "kaiming_normal_"])
+def test_without_a_generator_every_call_draws_anew(name: str) -> None:
+    first, second = (getattr(init, name)(np.empty((30, 50))) for _ in range(2))
+    assert (first != second).all()
+    assert first.std() == pytest.approx(second.std(), rel=0.2)
+
+
 @pytest.mark.parametrize("options", [{"nonlinearity": "tanh"}, {"mode": "fan_average"}])
 def test_an_unknown_mode_or_nonlinearity_is_rejected(options: dict[str, Any]) -> None:
     with pytest.raises(KeyError):

@@ -17,12 +17,16 @@ sizes = st.integers(1, 6)
 seeds = st.integers(0, 2**32)
 
 
-@given(st.integers(2, 9), sizes, st.lists(st.integers(1, 5), max_size=1), seeds, st.booleans())
+constants = st.sampled_from([(), (1e-3, 0.3), (0.7, 1.0), (2.0, 0.0)])  # eps and momentum
+
+
+@given(st.integers(2, 9), sizes, st.lists(st.integers(1, 5), max_size=1), constants, seeds, st.booleans())
 def test_batch_norm_1d_agrees_with_torch(
-    batch: int, channels: int, length: list[int], seed: int, training: bool
+    batch: int, channels: int, length: list[int], constants: tuple[float, ...], seed: int, training: bool
 ) -> None:
     inputs = np.random.default_rng(seed).normal(1, 3, size=(batch, channels, *length))
-    assert_layer_agrees(BatchNorm1d(channels), torch.nn.BatchNorm1d(channels), inputs, seed + 1, training)
+    layer, module = BatchNorm1d(channels, *constants), torch.nn.BatchNorm1d(channels, *constants)
+    assert_layer_agrees(layer, module, inputs, seed + 1, training)
 
 
 @given(sizes, sizes, st.integers(1, 5), st.integers(2, 5), seeds, st.booleans(), st.booleans())

@@ -5,6 +5,8 @@ import random
 import signal
 import threading
 import time
+import weakref
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -53,6 +55,72 @@ def test_any_number_of_threads_trains_the_same_network(threads: int, largest: in
 
 def test_the_same_number_of_threads_gives_the_same_bytes() -> None:
     assert trained(2, 17).to_bytes() == trained(2, 17).to_bytes()
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5])
+def test_shards_are_consecutive_of_equal_size_to_one_example_and_one_for_each_thread(size: int) -> None:
+    group, caller = WorkerGroup(size), threading.get_ident()
+
+    def describe(shard: Shard) -> tuple[int, list[int], int]:
+        return shard.rank, list(range(batch_size))[shard.examples], threading.get_ident()
+
+    for batch_size in range(1, 21):
+        ranks, parts, threads = zip(*group.run(batch_size, [describe] * size), strict=True)
+        used = min(size, batch_size)
+        assert ranks == tuple(range(used))
+        ends = [batch_size * rank // used for rank in range(used + 1)]
+        assert [*parts] == [[*range(*bounds)] for bounds in pairwise(ends)]
+        assert max(map(len, parts)) - min(map(len, parts)) <= 1
+        assert threads[0] == caller
+        assert len(set(threads)) == used
+
+
+def test_sums_are_in_order_of_rank_and_equal_in_all_of_them() -> None:
+    values = [1e16, 1.0, -1e16, 3.0]  # summed in another order, the result is another
+
+    def add(shard: Shard) -> list[float]:
+        return shard.all_reduce(values[shard.rank], shard.rank)
+
+    assert WorkerGroup(4).run(4, [add] * 4) == [[((1e16 + 1.0) - 1e16) + 3.0, 6]] * 4
+    assert Shard().all_reduce(2.5, 3) == [2.5, 3]
+
+
+def test_of_several_errors_that_of_the_lowest_rank_is_raised_and_a_real_one_before_its_consequences() -> None:
+    def fail(shard: Shard) -> None:
+        if shard.rank == 0:
+            shard.all_gather(None)
+        raise LookupError(shard.rank)
+
+    with pytest.raises(LookupError) as raised:
+        WorkerGroup(3).run(8, [fail] * 3)
+    assert raised.value.args == (1,)
+
+
+def test_a_worker_forgets_its_task_once_it_is_done() -> None:
+    """It would keep a replica and a batch alive."""
+
+    class Task:
+        def __call__(self, shard: Shard) -> int:
+            return shard.rank
+
+    group, task = WorkerGroup(2), Task()
+    alive = weakref.ref(task)
+    assert group.run(8, [id, task])[1] == 1
+    del task
+    for _ in range(100):
+        if alive() is None:
+            break
+        time.sleep(0.01)
+    assert alive() is None
+
+
+def test_threads_do_not_keep_the_program_from_ending() -> None:
+    group = WorkerGroup(2)
+
+    def is_daemon(shard: Shard) -> bool:
+        return shard.rank == 0 or threading.current_thread().daemon
+
+    assert group.run(8, [is_daemon] * 2) == [True, True]
 
 
 def test_ten_thousand_collective_calls_in_a_row_never_mix_their_values() -> None:

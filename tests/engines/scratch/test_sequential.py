@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from stages.engines.scratch import nn
+from stages.engines.scratch.layers import Array
+from stages.engines.scratch.parallel import Shard
 from tests.engines.scratch.against_torch import assert_close
 
 RUNNING = ("running_mean", "running_var")
@@ -121,3 +123,32 @@ def test_layers_are_reached_by_index_and_iteration() -> None:
     network = nn.Sequential(*layers)
     assert list(network) == layers == [network[index] for index in range(len(network))]
     assert network[-1] is layers[-1]
+
+
+def test_modes_shards_and_the_default_dtype_reach_every_layer() -> None:
+    network, shard = nn.Sequential(*build_layers(nn)), Shard(slice(2, 4))
+    assert all(layer.training for layer in network)
+    assert network.eval() is network
+    assert not any(layer.training for layer in network)
+    assert network.train() is network
+    assert all(layer.training for layer in network)
+    assert network.train(False) is network
+    assert not any(layer.training for layer in network)
+    network.set_shard(shard)
+    assert all(layer.shard is shard for layer in network)
+    assert {vector.dtype for vector in (network.parameters, network.gradients, network.buffers)} == {
+        np.dtype(np.float32)
+    }
+    assert all(array.dtype == np.float32 for array in network.state_dict().values())
+
+
+def test_backward_ends_at_the_first_trainable_layer_and_needs_none() -> None:
+    class Unneeded(nn.Linear):
+        def backward_input(self, grad_output: Array) -> Array:
+            raise AssertionError(grad_output)
+
+    network = nn.Sequential(nn.ReLU(), Unneeded(3, 2), nn.ReLU(), nn.Linear(2, 2), dtype=np.float64)
+    network.backward(network.forward(np.ones((4, 3))))
+    plain = nn.Sequential(nn.ReLU(), nn.Tanh())
+    plain.backward(plain.forward(np.ones((4, 3))))
+    assert plain.gradients.size == 0
