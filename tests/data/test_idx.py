@@ -76,10 +76,10 @@ def test_each_split_is_read_from_its_own_files_and_one_label_for_all_is_no_damag
         *((TEST_IMAGES, IMAGES[1:]), (TEST_LABELS, LABELS[1:])),
     ):
         (tmp_path / name).write_bytes(encode(array))
-    for split, expected in (("train", (IMAGES, [9, 9, 9])), ("test", (IMAGES[1:], LABELS[1:]))):
-        for found, array in zip(read_split(tmp_path, split), expected, strict=True):
-            np.testing.assert_array_equal(found, array)
-            assert not found.flags.writeable
+    train, test = read_split(tmp_path, "train"), read_split(tmp_path, "test")
+    for found, expected in zip((*train, *test), (IMAGES, [9, 9, 9], IMAGES[1:], LABELS[1:]), strict=True):
+        np.testing.assert_array_equal(found, np.asarray(expected))
+        assert not found.flags.writeable
     (tmp_path / TEST_IMAGES).write_bytes(encode(IMAGES))
     with pytest.raises(PipelineError, match=f"{TEST_LABELS}: 3 labels expected, one per image, 2 found"):
         read_split(tmp_path, "test")

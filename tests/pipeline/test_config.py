@@ -91,6 +91,6 @@ def test_the_defaults_are_those_of_the_committed_file() -> None:
 
 def test_a_config_cannot_be_changed_and_leaves_what_other_stages_read_alone() -> None:
     with pytest.raises(ValidationError, match="frozen"):
-        COMMITTED.seed = 2  # type: ignore[misc]  # on purpose
+        COMMITTED.seed = 2
     content = {"seed": 7, "arithmetic": "native", "training": {"epochs": -1}}
     assert validate(BaseConfig, content).model_dump() == {"seed": 7, "arithmetic": "native"}

@@ -89,7 +89,7 @@ def test_both_signals_interrupt_a_stage_and_once_it_ends_neither_does(number: si
 
 def test_a_signal_that_the_parent_ignores_stays_ignored() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    handlers = []
+    handlers: list[object] = []
     stage.run(lambda: handlers.extend(signal.getsignal(each) for each in NUMBERS))
     assert handlers == [signal.SIG_IGN, signal.default_int_handler]
 
@@ -108,7 +108,8 @@ def test_only_where_the_kernels_are_not_those_promised_a_note_says_so(
 
 def test_a_stage_of_dvc_watches_its_parent_until_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DVC_STAGE", "train")
-    before, during = set(threading.enumerate()), []
+    before = set(threading.enumerate())
+    during: list[threading.Thread] = []
     monkeypatch.setattr(stage, "PARENT", os.getppid())
     stage.run(lambda: during.extend(set(threading.enumerate()) - before))
     (watcher,) = during
