@@ -94,3 +94,20 @@ def test_a_config_cannot_be_changed_and_leaves_what_other_stages_read_alone() ->
         COMMITTED.seed = 2
     content = {"seed": 7, "arithmetic": "native", "training": {"epochs": -1}}
     assert validate(BaseConfig, content).model_dump() == {"seed": 7, "arithmetic": "native"}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("seed", "1", "seed: must be an integer, got '1'"),
+        ("seed", True, "seed: must be an integer, got true"),
+        ("fetch.timeout", "10", "fetch.timeout: must be a number, got '10'"),
+        ("fetch.timeout", float("nan"), "fetch.timeout: must be a finite number, got nan"),
+        ("preprocess.validation_size", 50.0, "preprocess.validation_size: must be an integer, got 50.0"),
+        ("preprocess.size", 5, "preprocess.size: unknown key, got 5; the keys here are validation_size"),
+    ],
+)
+def test_nothing_is_converted_and_no_unknown_key_ignored(key: str, value: object, message: str) -> None:
+    with pytest.raises(PipelineError) as caught:
+        validate(DataConfig, changed(key, value))
+    assert str(caught.value) == message
