@@ -1,7 +1,7 @@
-"""Metrics of one classifier's predictions: the confusion matrix, scores per class, calibration, Wilson's interval.
+"""Metrics of one classifier's predictions: the confusion matrix, scores per class, Wilson's interval.
 
-Accuracy and cross-entropy, which training needs too, are in stages/pipeline/metrics.py; paired.py compares two
-classifiers.
+Accuracy and cross-entropy, which training needs too, are in stages/pipeline/metrics.py; calibration.py
+has calibration, and paired.py compares two classifiers.
 """
 
 from typing import NamedTuple
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
-from stages.pipeline.classifier import CLASSES, Labels, Probabilities
+from stages.pipeline.classifier import CLASSES, Labels
 
 ConfusionMatrix = NDArray[np.int64]  # (10, 10)
 Scores = NDArray[np.float64]  # (10,)
@@ -45,34 +45,6 @@ def _divide(numerators: ConfusionMatrix, denominators: ConfusionMatrix) -> Score
     quotients = np.full(len(denominators), np.nan)
     np.divide(numerators, denominators, out=quotients, where=denominators > 0)
     return quotients
-
-
-class CalibrationBins(NamedTuple):
-    """Predictions binned by confidence, the probability of the predicted class: three arrays (bins,)."""
-
-    counts: NDArray[np.int64]
-    confidence: NDArray[np.float64]  # mean; 0 in an empty bin
-    accuracy: NDArray[np.float64]
-
-
-def calibration_bins(probabilities: Probabilities, labels: Labels, bins: int = 15) -> CalibrationBins:
-    """Bin predictions into ``bins`` equal intervals of confidence from 0 to 1 (Guo et al. 2017)."""
-    confidence = probabilities.max(axis=1).astype(np.float64)
-    correct = probabilities.argmax(axis=1) == labels
-    index = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
-    counts = np.bincount(index, minlength=bins)
-    at_least_1 = np.maximum(counts, 1)
-    return CalibrationBins(
-        counts,
-        np.bincount(index, confidence, bins) / at_least_1,
-        np.bincount(index, correct, bins) / at_least_1,
-    )
-
-
-def expected_calibration_error(probabilities: Probabilities, labels: Labels) -> float:
-    """Mean of |accuracy − confidence| over the calibration bins, weighted by their counts (Guo et al. 2017, eq. 3)."""
-    bins = calibration_bins(probabilities, labels)
-    return float(np.sum(bins.counts * np.abs(bins.accuracy - bins.confidence)) / len(labels))
 
 
 class Interval(NamedTuple):

@@ -2,8 +2,8 @@
 
 Both come from one score statistic, so they never contradict each other: the 95 % interval excludes 0 exactly when the
 test's p-value is below 0.05. Fagerland, Lydersen & Laake recommend the two: 2013, "The McNemar test for binary
-matched-pairs data", BMC Medical Research Methodology 13:91; 2014, "Recommended tests and confidence intervals for paired
-binomial proportions", Statistics in Medicine 33:2850.
+matched-pairs data", BMC Medical Research Methodology 13:91; 2014, "Recommended tests and confidence intervals for
+paired binomial proportions", Statistics in Medicine 33:2850.
 """
 
 import math

@@ -5,9 +5,13 @@ from typing import Any
 
 import numpy as np
 
+from stages.evaluation.calibration import (
+    calibration_error_if_calibrated,
+    calibration_error_interval,
+    expected_calibration_error,
+)
 from stages.evaluation.metrics import (
     confusion_matrix,
-    expected_calibration_error,
     macro_f1,
     recall_per_class,
     wilson_interval,
@@ -22,6 +26,7 @@ def engine_metrics(probabilities: Probabilities, labels: Labels) -> dict[str, An
     """The metrics of one classifier, for metrics/ENGINE.json; ``per_class`` is recall, None for an absent class."""
     matrix = confusion_matrix(probabilities.argmax(axis=1), labels)
     interval = wilson_interval(int(matrix.trace()), len(labels))
+    calibration = calibration_error_interval(probabilities, labels)
     return {
         "accuracy": accuracy(probabilities, labels),
         "accuracy_low": interval.low,
@@ -30,6 +35,9 @@ def engine_metrics(probabilities: Probabilities, labels: Labels) -> dict[str, An
         "loss": cross_entropy(probabilities, labels),
         "macro_f1": macro_f1(matrix),
         "calibration_error": expected_calibration_error(probabilities, labels),
+        "calibration_error_low": calibration.low,
+        "calibration_error_high": calibration.high,
+        "calibration_error_if_calibrated": calibration_error_if_calibrated(probabilities),
         "per_class": [None if np.isnan(recall) else recall for recall in recall_per_class(matrix).tolist()],
     }
 

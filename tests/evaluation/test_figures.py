@@ -19,9 +19,9 @@ from scipy.special import softmax
 from stages import plot
 from stages.engines.scratch_engine import ScratchClassifier
 from stages.engines.torch_engine import TorchClassifier
+from stages.evaluation.calibration import CalibrationBins, expected_calibration_error
 from stages.evaluation.figures import curves, mistakes, parity, reliability, weights
 from stages.evaluation.figures.style import ENGINE_COLORS, STYLE, engine_colors, to_png
-from stages.evaluation.metrics import CalibrationBins, expected_calibration_error
 from stages.pipeline.errors import PipelineError
 from stages.pipeline.files import write_bytes, write_csv, write_json, write_npy
 from stages.pipeline.history import EpochMetrics, load_history

@@ -8,9 +8,7 @@ import torch
 from sklearn import metrics as sklearn
 
 from stages.evaluation.metrics import (
-    calibration_bins,
     confusion_matrix,
-    expected_calibration_error,
     macro_f1,
     wilson_interval,
 )
@@ -80,19 +78,6 @@ def test_the_most_frequent_confusions_come_first_and_correct_predictions_not_at_
 def test_wilson_interval_of_a_published_example() -> None:
     """81 of 263: 0.2553 to 0.3662 (Newcombe 1998, Statistics in Medicine 17, table I, method 3)."""
     assert wilson_interval(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
-
-
-def test_calibration_error_by_a_plain_loop() -> None:
-    confidence = PROBABILITIES.max(axis=1).astype(float)
-    counts = calibration_bins(PROBABILITIES, LABELS).counts
-    expected = 0.0
-    for k in range(15):
-        inside = (confidence > k / 15) & (confidence <= (k + 1) / 15)
-        assert counts[k] == inside.sum()
-        if inside.any():
-            gap = abs(np.mean(PREDICTED[inside] == LABELS[inside]) - confidence[inside].mean())
-            expected += inside.mean() * gap
-    assert expected_calibration_error(PROBABILITIES, LABELS) == pytest.approx(expected)
 
 
 def test_comparison_of_two_classifiers_by_hand() -> None:

@@ -8,8 +8,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter, StrMethodFormatter
 from numpy.typing import NDArray
 
+from stages.evaluation.calibration import BINS, CalibrationBins, calibration_bins, expected_calibration_error
 from stages.evaluation.figures.style import engine_colors, width_of
-from stages.evaluation.metrics import CalibrationBins, calibration_bins, expected_calibration_error, wilson_interval
+from stages.evaluation.metrics import wilson_interval
 from stages.pipeline.classifier import Labels, Probabilities
 
 MIN_COUNT = 50  # images in a bin: fewer say little, and their points would zigzag
@@ -34,7 +35,7 @@ def draw(probabilities: Mapping[str, Probabilities], labels: Labels) -> Figure:
     axes[1, 0].xaxis.set_major_formatter(PercentFormatter(1))
     figure.suptitle(
         f"Reliability diagram: accuracy by confidence, in adaptive bins of at least {MIN_COUNT} images\n"
-        "(the expected calibration error is that of 15 equal bins)"
+        f"(the expected calibration error is that of {BINS} equal bins)"
     )
     return figure
 
