@@ -17,7 +17,7 @@
 # make mutation     break what computes results, line by line, and see the tests go red, over an hour; MODULES="stages/..."
 # make bench        time training in both engines, and in what else people use; writes benchmark.json
 # make handwriting  read test digits drawn as scans and photos, and write metrics/handwriting.json, 8 minutes
-# make seeds        train with seeds 1, 2 and 3 and write metrics/seeds.json
+# make seeds        train with seeds 1 to 10 and write metrics/seeds.json
 # make recipes      train the README's recipes with 3 seeds each and write metrics/recipes.json, about an hour
 
 PYTHON ?= python3

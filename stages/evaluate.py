@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 
 from stages.engines import ENGINES, load
-from stages.evaluation.metrics import confusion_matrix
 from stages.evaluation.results import engine_metrics, rounded
 from stages.evaluation.tables import make_tables
 from stages.pipeline.classifier import predict_in_batches
@@ -30,7 +29,7 @@ def main() -> None:
     }
     write_npy(Path(f"data/predictions/{engine}.npy"), probabilities)
     write_json(Path(f"metrics/{engine}.json"), rounded(metrics))
-    for name, table in make_tables(confusion_matrix(probabilities.argmax(axis=1), test.labels)).items():
+    for name, table in make_tables(probabilities, test.labels).items():
         write_csv(Path(f"plots/{engine}/{name}.csv"), table.columns, rounded(table.rows))
     print(f"{engine}: {metrics['accuracy']:.2%} of {len(test.labels)} test images, {metrics['dataset']}")
 

@@ -89,10 +89,12 @@ def test_metrics_and_tables_follow_from_the_predictions(finished: Project, engin
     classes = pd.read_csv(finished.folder / f"plots/{engine}/classes.csv", index_col="class")
     assert classes["recall"].to_dict() == dict(enumerate(metrics["per_class"]))
     assert classes["f1"].mean() == pytest.approx(metrics["macro_f1"], rel=1e-5)
-    mistakes = pd.read_csv(finished.folder / f"plots/{engine}/confusions.csv")
-    assert len(mistakes) == 10
-    assert mistakes["count"].is_monotonic_decreasing
-    assert mistakes["count"][0] == confusion["count"][confusion["actual"] != confusion["predicted"]].max()
+    mistakes = pd.read_csv(finished.folder / f"plots/{engine}/mistakes.csv")
+    assert mistakes["index"].tolist() == np.flatnonzero(~right).tolist()
+    confusions = pd.read_csv(finished.folder / f"plots/{engine}/confusions.csv")
+    assert len(confusions) == 10
+    assert confusions["count"].is_monotonic_decreasing
+    assert confusions["count"][0] == confusion["count"][confusion["actual"] != confusion["predicted"]].max()
 
 
 def test_the_comparison_follows_from_the_predictions(finished: Project) -> None:

@@ -1,4 +1,4 @@
-"""The tables of plots/ENGINE/: the confusion matrix, scores per class, the most frequent confusions."""
+"""The tables of plots/ENGINE/: the confusion matrix, scores per class, the most frequent confusions, the mistakes."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -7,11 +7,13 @@ import numpy as np
 
 from stages.evaluation.metrics import (
     ConfusionMatrix,
+    confusion_matrix,
     f1_per_class,
     precision_per_class,
     recall_per_class,
     wilson_interval,
 )
+from stages.pipeline.classifier import Labels, Probabilities
 
 Rows = list[tuple[float, ...]]
 
@@ -23,8 +25,9 @@ class Table(NamedTuple):
     rows: Rows
 
 
-def make_tables(matrix: ConfusionMatrix) -> dict[str, Table]:
+def make_tables(probabilities: Probabilities, labels: Labels) -> dict[str, Table]:
     """All tables of one engine, by the name of their file."""
+    matrix = confusion_matrix(probabilities.argmax(axis=1), labels)
     cells: Rows = [(actual, predicted, int(count)) for (actual, predicted), count in np.ndenumerate(matrix)]
     return {
         "confusion": Table(("actual", "predicted", "count"), cells),
@@ -32,6 +35,7 @@ def make_tables(matrix: ConfusionMatrix) -> dict[str, Table]:
             ("class", "support", "precision", "recall", "recall_low", "recall_high", "f1"), list(_class_rows(matrix))
         ),
         "confusions": Table(("actual", "predicted", "count", "fraction"), most_frequent_confusions(matrix)),
+        "mistakes": Table(("index", "actual", "predicted", "confidence"), mistakes(probabilities, labels)),
     }
 
 
@@ -50,4 +54,13 @@ def most_frequent_confusions(matrix: ConfusionMatrix, limit: int = 10) -> Rows:
     return [
         (actual, predicted, -negative, -negative / int(matrix[actual].sum()))
         for negative, actual, predicted in sorted(errors)[:limit]
+    ]
+
+
+def mistakes(probabilities: Probabilities, labels: Labels) -> Rows:
+    """Rows (index, actual, predicted, confidence) of the misclassified images, by which git compares commits."""
+    predicted = probabilities.argmax(axis=1)
+    return [
+        (int(index), int(labels[index]), int(predicted[index]), float(probabilities[index].max()))
+        for index in np.flatnonzero(predicted != labels)
     ]

@@ -9,7 +9,7 @@ from typing import Any
 
 import dvc.api
 
-SEEDS = (1, 2, 3)
+SEEDS = tuple(range(1, 11))
 ENGINES = ("torch", "scratch")
 
 

@@ -10,15 +10,14 @@ import pytest
 import vl_convert
 
 from stages.evaluation.figures import curves, parity
-from stages.evaluation.metrics import confusion_matrix
 from stages.evaluation.tables import make_tables
 from stages.pipeline.history import EpochMetrics
 from tests.charts import Chart, collect_charts, render
-from tests.evaluation.test_metrics import LABELS, PREDICTED
+from tests.evaluation.test_metrics import LABELS, PROBABILITIES
 
 CHARTS = {chart.name: chart for chart in collect_charts()}
 COLUMNS = {"history": EpochMetrics._fields, "parity": parity.COLUMNS} | {
-    name: table.columns for name, table in make_tables(confusion_matrix(PREDICTED, LABELS)).items()
+    name: table.columns for name, table in make_tables(PROBABILITIES, LABELS).items()
 }
 REVISIONS = {"workspace": "#123456", "HEAD": "#abcdef"}  # and the colors that the extension might give them
 

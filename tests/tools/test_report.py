@@ -25,7 +25,7 @@ SECTIONS = {  # and DVC's plots that are on the page; all others would show some
     "Learning curves": ["validation loss", "validation accuracy", "training loss", "training accuracy"]
     + [f"plots/{engine}/history.csv" for engine in ENGINE_COLORS],
     "Accuracy by class, and confusions": ["accuracy by class"]
-    + [f"plots/{engine}/{table}.csv" for table in ("confusion", "confusions") for engine in ENGINE_COLORS],
+    + [f"plots/{engine}/{table}.csv" for table in ("confusion", "confusions", "mistakes") for engine in ENGINE_COLORS],
 }
 IMAGES = ["mistakes", "parity", "reliability", "weights"]
 CHARTS = {chart.name: chart for chart in collect_charts()}
@@ -113,6 +113,7 @@ def expected_marks(project: Project, chart: Chart, revisions: list[str]) -> dict
         "confusion": {"rect": rows, "text": rows},
         "classes": {"rule": rows, "symbol": rows, "text": 0},
         "confusions": {"rect": rows, "text": rows},
+        "mistakes": {"rect": rows},
     }[chart.properties["template"]]
 
 

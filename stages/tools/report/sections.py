@@ -14,7 +14,9 @@ Plots = Mapping[str, list[dict[str, Any]]]
 # Each result once: what combined charts or other figures show is left out. Other plots, such as your own, come last.
 SECTIONS = {
     "Learning curves": ("validation *", "training *", "plots/*/history.csv"),
-    "Accuracy by class, and confusions": ("accuracy by class", "plots/*/confusion.csv", "plots/*/confusions.csv"),
+    "Accuracy by class, and confusions": (
+        *("accuracy by class", "plots/*/confusion.csv", "plots/*/confusions.csv", "plots/*/mistakes.csv"),
+    ),
     "Figures": ("plots/images/*.png",),
     "Further plots": ("*",),
 }
