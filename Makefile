@@ -69,7 +69,7 @@ export: .venv/export
 	@.venv/bin/python -m stages.tools.export $(if $(DTYPE),--dtype $(DTYPE))
 
 gate: .venv/installed
-	@.venv/bin/python -m stages.tools.gate
+	@.venv/bin/python -m stages.tools.gate $(BASELINE)
 
 test: .venv/installed
 	.venv/bin/python -m pytest -n 2 --dist loadfile -m "not slow and not emulated"

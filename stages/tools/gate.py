@@ -1,70 +1,86 @@
-"""Fail when accuracy has fallen since the last commit: ``python -m stages.tools.gate``.
+"""Fail when accuracy is below that of the best ancestor: ``python -m stages.tools.gate [REVISION]``.
 
-Any change moves accuracy a little, because a retrained network misclassifies slightly different images. Accuracy has
-fallen when it is below the 95 % Wilson interval of HEAD's: more than the size of the test split explains. Both numbers
-are in git, so this needs no model and no predictions of an earlier commit. It does need metrics of the workspace as it
-is: after an interrupted training, those in the workspace are of the run before.
+Workspace and ancestor are compared on the same test images, so the size of the test split explains no difference: what
+moves without a reason is training, by its seed, its order and its rounding. Accuracy has fallen when the paired 95 %
+interval of the difference lies below 0; where both have metrics/seeds.json of the same seeds, also when the interval
+over seeds does. The best ancestor, in place of the last commit, so that many small losses don't add up; a tag
+`baseline` ends the search, and with a revision, that commit is compared with. All this is in git, so it needs no model.
+It does need results of the workspace as it is: after an interrupted training, those there are of the run before.
 """
 
-import json
 import sys
 from pathlib import Path
-from typing import NamedTuple
+
+import numpy as np
+from scipy.stats import sem, t
 
 from stages.engines import ENGINES
+from stages.evaluation.metrics import Interval
+from stages.evaluation.paired import tango_interval
 from stages.pipeline.errors import PipelineError
 from stages.tools import status
+from stages.tools.baseline import Results, best_ancestor, read_commit, read_workspace
 from stages.tools.commands import start
 from stages.tools.git import git, require_in_head
 
 
-class Result(NamedTuple):
-    """What the gate reads of metrics/ENGINE.json."""
-
-    dataset: str
-    accuracy: float
-    accuracy_low: float
-
-
 def main() -> None:
-    """Compare each engine's accuracy with HEAD's, if the workspace has results; exit status 1 when one has fallen."""
+    """Compare each engine's results with the baseline's, if the workspace has its own; exit status 1 if one fell."""
     require_in_head("dvc.lock")
     status.main()
-    compare()
+    compare(sys.argv[1] if len(sys.argv) > 1 else None)
 
 
-def compare() -> None:
-    """Print the accuracies; end with exit status 1 when one has fallen."""
-    fallen = [engine for engine in ENGINES if has_fallen(engine)]
+def compare(revision: str | None = None) -> None:
+    """Print the differences; end with exit status 1 when an accuracy has fallen."""
+    fallen = [engine for engine in ENGINES if has_fallen(engine, revision)]
     if fallen:
-        sys.exit(f"the gate is shut: the accuracy of {' and '.join(fallen)} has fallen by more than chance explains")
+        sys.exit(
+            f"the gate is shut: the accuracy of {' and '.join(fallen)} has fallen; "
+            "to accept that, commit it and `git tag --force baseline`"
+        )
 
 
-def has_fallen(engine: str) -> bool:
-    """Return whether the accuracy is below the interval of the committed one, and print both."""
-    path = Path(f"metrics/{engine}.json")
-    now = parse(path, path.read_bytes())
-    if not git(Path(), "ls-tree", "--name-only", "HEAD", path.as_posix()):
-        print(f"{engine}: accuracy {now.accuracy:.2%}, not in HEAD: nothing to compare with")
+def has_fallen(engine: str, revision: str | None) -> bool:
+    """Return whether the accuracy is below the baseline's, and print both."""
+    now = read_workspace(engine)
+    found = read_named(revision, engine, now) if revision else best_ancestor(engine, now)
+    if not found:
+        print(f"{engine}: accuracy {now.accuracy:.2%}, no commit has such results: nothing to compare with")
         return False
-    committed = parse(path, git(Path(), "show", f"HEAD:./{path.as_posix()}"))
-    if now.dataset != committed.dataset:
-        raise PipelineError(f"{engine}: evaluated on {now.dataset}, HEAD on {committed.dataset}; not comparable")
-    fallen = now.accuracy < committed.accuracy_low
-    print(
-        f"{engine}: accuracy {now.accuracy:.2%}, in HEAD {committed.accuracy:.2%}; "
-        f"{'below' if fallen else 'not below'} {committed.accuracy_low:.2%}, the lower end of HEAD's 95 % interval"
-    )
-    return fallen
+    name, best = found[0].removeprefix("refs/tags/"), found[1]
+    intervals = {"on the same images": difference_on_images(now, best)}
+    if now.seeds and now.seeds.keys() == best.seeds.keys() and len(now.seeds) > 1:
+        intervals[f"over {len(now.seeds)} seeds"] = difference_over_seeds(now, best)
+    for kind, (low, high) in intervals.items():
+        print(
+            f"{engine}: accuracy {now.accuracy:.2%}, in {name[:12]} {best.accuracy:.2%}; "
+            f"95 % interval of the difference {kind}: {low:+.2%} to {high:+.2%}"
+        )
+    return any(interval.high < 0 for interval in intervals.values())
 
 
-def parse(path: Path, content: str | bytes) -> Result:
-    """Parse the metrics of one engine. Raises PipelineError when they are not what the evaluate stage writes."""
-    try:
-        metrics = json.loads(content)
-        return Result(str(metrics["dataset"]), float(metrics["accuracy"]), float(metrics["accuracy_low"]))
-    except (ValueError, KeyError, TypeError):
-        raise PipelineError(f"{path}: damaged; make it again with `dvc repro --force evaluate@{path.stem}`") from None
+def read_named(revision: str, engine: str, now: Results) -> tuple[str, Results]:
+    """The results of the commit that the user names. Raises PipelineError where they cannot be compared with."""
+    git(Path(), "rev-parse", "--verify", "--end-of-options", f"{revision}^{{commit}}")
+    results = read_commit(revision, engine)
+    if not results:
+        raise PipelineError(f"{engine}: {revision} has no results with plots/{engine}/mistakes.csv")
+    if not results.is_comparable_with(now):
+        raise PipelineError(f"{engine}: {revision} has other test images ({results.dataset}, here {now.dataset})")
+    return revision, results
+
+
+def difference_on_images(now: Results, best: Results) -> Interval:
+    """The paired interval of accuracy(now) − accuracy(best), from the images that only one of them misclassifies."""
+    return tango_interval(len(best.wrong - now.wrong), len(now.wrong - best.wrong), sum(now.support))
+
+
+def difference_over_seeds(now: Results, best: Results) -> Interval:
+    """The paired t interval of the same difference, from the accuracies of each seed."""
+    differences = np.array([accuracy - best.seeds[seed] for seed, accuracy in now.seeds.items()])
+    margin = t.ppf(0.975, len(differences) - 1) * sem(differences)
+    return Interval(float(differences.mean() - margin), float(differences.mean() + margin))
 
 
 if __name__ == "__main__":
