@@ -52,7 +52,8 @@ def main() -> None:
         selection = record({area for path in paths for area in area_of(path)}, folders)
         lived: list[Mutant] = []
         for path in paths:
-            mutants = [each for each in mutants_of(path) if each.is_chosen or not is_no_result(path)]
+            only_chosen = arguments.chosen or is_no_result(path)
+            mutants = [each for each in mutants_of(path) if each.is_chosen or not only_chosen]
             living = survivors(mutants, selection, folders)
             lived += living
             print(f"{path}: {len(mutants) - len(living)}/{len(mutants)} killed", flush=True)
@@ -61,7 +62,8 @@ def main() -> None:
                 print(f"  {path}:{mutant.lines[0]}: {mutant.change}{f'  # {reason}' if reason else ''}", flush=True)
     print(f"{(time.monotonic() - started) / 60:.0f} minutes")
     found = {(mutant.path, mutant.change) for mutant in lived}
-    unexplained, dead = found - known.keys(), {key for key in known if key[0] in paths} - found
+    unexplained = found - known.keys()
+    dead = set() if arguments.chosen else {key for key in known if key[0] in paths} - found
     for title, keys in (("lives without a reason", unexplained), ("in survivors.txt, but killed or gone", dead)):
         for path, change in sorted(keys):
             print(f"{title}: {path} | {change}")
@@ -72,6 +74,7 @@ def parse_arguments() -> argparse.Namespace:
     """Which modules, and how many processes."""
     parser = argparse.ArgumentParser(prog="python -m tests.mutation", description=__doc__)
     parser.add_argument("modules", nargs="*", metavar="MODULE", help="a path such as stages/training/loop.py; or all")
+    parser.add_argument("--chosen", action="store_true", help="only the mistakes chosen by hand, in mistakes.txt")
     parser.add_argument(
         "--jobs", type=int, default=os.cpu_count() or 1, help="mutants at a time, by default one a core"
     )
