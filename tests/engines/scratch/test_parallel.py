@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 import weakref
+from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
@@ -105,7 +106,9 @@ def test_a_worker_forgets_its_task_once_it_is_done() -> None:
 
     group, task = WorkerGroup(2), Task()
     alive = weakref.ref(task)
-    assert group.run(8, [lambda shard: shard.rank, task]) == [0, 1]
+    tasks: list[Callable[[Shard], int]] = [lambda shard: shard.rank, task]
+    assert group.run(8, tasks) == [0, 1]
+    del tasks
     del task
     for _ in range(100):
         if alive() is None:
