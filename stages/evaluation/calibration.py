@@ -68,7 +68,7 @@ def calibration_error_if_calibrated(probabilities: Probabilities) -> float:
 
 
 def _confidence(probabilities: Probabilities) -> NDArray[np.float64]:
-    return probabilities.max(axis=1).astype(np.float64)
+    return np.asarray(probabilities.max(axis=1), np.float64)
 
 
 def _bin_of(confidence: NDArray[np.float64], bins: int = BINS) -> NDArray[np.int64]:

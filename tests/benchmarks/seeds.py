@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import dvc.api
 import numpy as np
@@ -36,12 +37,12 @@ def read_correct(name: str, engine: str) -> Correct:
         pd.read_csv(StringIO(dvc.api.read(f"plots/{engine}/{table}.csv", rev=name)))
         for table in ("mistakes", "confusion")
     )
-    correct = np.ones(confusion["count"].sum(), bool)
-    correct[mistakes["index"]] = False
+    correct: Correct = np.ones(int(confusion["count"].sum()), bool)
+    correct[mistakes["index"].to_numpy(int)] = False
     return correct
 
 
-def difference(correct: Mapping[str, Correct]) -> dict[str, object]:
+def difference(correct: Mapping[str, Correct]) -> dict[str, Any]:
     """Mean accuracy(torch) − accuracy(scratch), with two 95 % intervals, each by a paired t-test.
 
     ``over_trainings`` is what new seeds would give on these test images. ``over_images`` is what new test images would

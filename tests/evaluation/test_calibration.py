@@ -16,7 +16,9 @@ from stages.evaluation.calibration import (
 GENERATOR = np.random.default_rng(0)
 
 
-def with_confidences(confidence: NDArray[np.float64], correct: NDArray[np.bool_]) -> tuple[NDArray, NDArray]:
+def with_confidences(
+    confidence: NDArray[np.float64], correct: NDArray[np.bool_]
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Probabilities and labels that have them: class 3 is predicted, and 7 is what an error should have been."""
     probabilities = np.repeat((1 - confidence[:, None]) / 9, 10, axis=1)
     probabilities[:, 3] = confidence

@@ -33,7 +33,7 @@ PREDICTED = PROBABILITIES.argmax(axis=1)
 
 def certain(predicted: np.ndarray) -> np.ndarray:
     """Probabilities of which the predicted class has all."""
-    return np.eye(10, dtype=np.float32)[predicted]
+    return np.asarray(np.eye(10)[predicted], np.float32)
 
 
 def test_cross_entropy_is_torchs_on_the_logits() -> None:
