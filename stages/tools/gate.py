@@ -2,10 +2,11 @@
 
 Workspace and ancestor are compared on the same test images, so the size of the test split explains no difference: what
 moves without a reason is training, by its seed, its order and its rounding. Accuracy has fallen when the paired 95 %
-interval of the difference lies below 0; where both have metrics/seeds.json of the same seeds, also when the interval
-over seeds does. The best ancestor, in place of the last commit, so that many small losses don't add up; a tag
-`baseline` ends the search, and with a revision, that commit is compared with. All this is in git, so it needs no model.
-It does need results of the workspace as it is: after an interrupted training, those there are of the run before.
+interval of the difference lies below 0. That covers other images, not other trainings; where both have
+metrics/seeds.json of the same seeds, the interval over seeds decides instead. The best ancestor, in place of the last
+commit, so that many small losses don't add up; a tag `baseline` ends the search, and with a revision, that commit is
+compared with. All this is in git, so it needs no model. It does need results of the workspace as it is: after an
+interrupted training, those there are of the run before.
 """
 
 import sys
@@ -57,7 +58,8 @@ def has_fallen(engine: str, revision: str | None) -> bool:
             f"{engine}: accuracy {now.accuracy:.2%}, in {name[:12]} {best.accuracy:.2%}; "
             f"95 % interval of the difference {kind}: {low:+.2%} to {high:+.2%}"
         )
-    return any(interval.high < 0 for interval in intervals.values())
+    *_, decisive = intervals.values()
+    return decisive.high < 0
 
 
 def read_named(revision: str, engine: str, now: Results) -> tuple[str, Results]:

@@ -4,6 +4,7 @@ Loading PyTorch and SciPy takes seconds, and most mutants die in less. So they a
 is a fork of that process; ``stages`` and ``tests`` are not loaded before the mutant is in its place.
 """
 
+import gc
 import importlib
 import os
 import shutil
@@ -22,11 +23,12 @@ from tests.imports import ROOT
 from tests.project import copy_project
 
 PRELOADED = (
-    *("hypothesis", "matplotlib.figure", "numpy", "pandas", "PIL.Image", "pydantic", "pytest", "ruamel.yaml"),
-    *("scipy.ndimage", "scipy.stats", "sklearn.metrics", "sklearn.model_selection", "threadpoolctl"),
-    *("torch", "torch._dynamo", "torch.optim.swa_utils", "tqdm"),
+    *("dvc.api", "filelock", "hypothesis.extra.numpy", "matplotlib.figure", "numpy", "pandas", "PIL.Image", "pydantic"),
+    *("pytest", "requests", "ruamel.yaml", "scipy.ndimage", "scipy.optimize", "scipy.stats", "sklearn.metrics"),
+    *("sklearn.model_selection", "threadpoolctl", "torch", "torch._dynamo", "torch.optim.swa_utils", "tqdm"),
 )
-OPTIONS = ["-x", "-q", "-p", "no:cacheprovider", "--hypothesis-profile=first-failure"]
+PLUGINS = ["-p", "_hypothesis_pytestplugin", "-p", "no:cacheprovider"]  # others are not loaded, which takes a second
+OPTIONS = ["-x", "-q", "--assert=plain", *PLUGINS, "--hypothesis-profile=first-failure"]
 QUICK = "not slow and not emulated"
 NO_TESTS = 5  # pytest's exit status
 Item = TypeVar("Item")
@@ -59,9 +61,11 @@ class _Running(NamedTuple, Generic[Item]):
 
 
 def preload() -> None:
-    """Load what the tests need, on one thread each, because a fork has no other."""
+    """Load what the tests need, and keep the garbage collector of every fork from going through it."""
     for name in PRELOADED:
         importlib.import_module(name)
+    gc.collect()
+    gc.freeze()
 
 
 @contextmanager
@@ -108,8 +112,8 @@ def _start(job: Job[Item], folder: Path) -> int:
         os.setsid()
         os.chdir(folder)
         sys.path[0] = str(folder)
-        os.environ["PYTHONDONTWRITEBYTECODE"] = "1"  # two mutants of one second and size would share their bytecode
-        sys.dont_write_bytecode = True
+        os.environ |= {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+        sys.dont_write_bytecode = not job.plugins  # two mutants of one second and size would share their bytecode
         for name in [name for name in sys.modules if name.split(".")[0] in ("stages", "tests")]:
             del sys.modules[name]
         output = os.open("output.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
