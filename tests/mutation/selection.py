@@ -9,11 +9,12 @@ import pytest
 from coverage import Coverage, CoverageData
 
 Tests = tuple[str, ...]
+OUTSIDE = ""  # the context of what no test runs
 _DATA, _SECONDS = "mutation.coverage", "mutation.json"
 
 
 class Recorder:
-    """A pytest plugin that records which test function runs which line, and how long each file's tests take."""
+    """A pytest plugin that records which test function runs which line, and how long it takes."""
 
     def __init__(self) -> None:
         self._coverage = Coverage(_DATA, source=["stages"], config_file=False)
@@ -30,15 +31,15 @@ class Recorder:
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> object:
         """All that a test does, its fixtures included, counts as the test's, of whatever parameters."""
-        self._coverage.switch_context(item.nodeid.split("[")[0])
+        self._coverage.switch_context(_function(item.nodeid))
         try:
             return (yield)
         finally:
-            self._coverage.switch_context("")
+            self._coverage.switch_context(OUTSIDE)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Add up the seconds of a file's tests."""
-        self._seconds[report.nodeid.split("::")[0]] += report.duration
+        """Add up the seconds of a test, of whatever parameters."""
+        self._seconds[_function(report.nodeid)] += report.duration
 
     def pytest_sessionfinish(self) -> None:
         """Leave the records in the current folder."""
@@ -62,31 +63,26 @@ class Selection:
         for file in data.measured_files():
             lines = self._by_line[Path(file).relative_to(folder).as_posix()]
             for line, tests in data.contexts_by_lineno(file).items():
-                lines[line] |= set(tests) - {""}
+                lines[line] |= set(tests)
 
     def rounds(self, path: str, lines: Iterable[int]) -> list[Tests]:
-        """The tests that run one of the lines: first those of the file that is done soonest, then the others.
+        """The tests that run one of the lines, the quickest first: those of the module's own file, then the others.
 
-        For lines that no test runs by itself, such as constants, those that run any line of the module.
+        What is run when the module is loaded, such as constants, concerns every test that runs any line of it.
         """
         by_line = self._by_line[path]
-        tests = {test for line in lines for test in by_line[line]} or {
-            test for each in by_line.values() for test in each
-        }
-        files = sorted({_file(test) for test in tests}, key=lambda file: (not _is_own(file, path), self._seconds[file]))
-        first = tuple(sorted(test for test in tests if _file(test) in files[:1]))
-        others = tuple(sorted(tests - set(first), key=lambda test: (files.index(_file(test)), test)))
-        return [each for each in (first, others) if each]
+        tests = {test for line in lines for test in by_line.get(line, {OUTSIDE})}
+        if OUTSIDE in tests:
+            tests = {test for each in by_line.values() for test in each} - {OUTSIDE}
+        ordered = sorted(tests, key=lambda test: (self._seconds[test], test))
+        own = f"test_{Path(path).stem}.py::"
+        both = tuple(test for test in ordered if own in test), tuple(test for test in ordered if own not in test)
+        return [each for each in both if each]
 
     def seconds(self, tests: Tests) -> float:
-        """How long the files of these tests take without a mistake."""
-        return sum(self._seconds[file] for file in {_file(test) for test in tests})
+        """How long these tests take without a mistake."""
+        return sum(self._seconds[test] for test in tests)
 
 
-def _file(test: str) -> str:
-    return test.split("::")[0]
-
-
-def _is_own(file: str, path: str) -> bool:
-    """Whether the test file is the module's."""
-    return Path(file).stem == f"test_{Path(path).stem}"
+def _function(test: str) -> str:
+    return test.split("[")[0]
