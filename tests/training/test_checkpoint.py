@@ -269,3 +269,23 @@ def test_metadata_that_do_not_fit_start_nothing(saved: Path, metadata: dict[str,
     content = json.loads(str(state["metadata"])) | metadata
     damaged = {**state, "metadata": np.array(json.dumps(content))}
     assert is_refused(checkpoint(saved), classifier(), damaged)
+
+
+class Malicious:
+    """Its pickle creates a file when it is read."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[Path]]:
+        return Path.touch, (self.path,)
+
+
+def test_a_pickle_in_a_checkpoint_is_refused_and_runs_nothing(
+    saved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, trace = saved / "checkpoint.npz", tmp_path / "trace"
+    np.savez(path, pickled=np.array([Malicious(trace)]), **np.load(path))
+    assert checkpoint(saved).load(classifier()) == Progress()
+    assert "cannot be resumed" in capsys.readouterr().out
+    assert not trace.exists()
