@@ -17,13 +17,17 @@ Operators = list[tuple[Any, Callable[[Any], Iterable[cst.CSTNode]]]]  # the type
 SAID = m.OneOf(
     m.Annotation(),
     m.Raise(),
-    m.Call(func=m.Name("print")),
+    m.Call(
+        func=m.Name("print") | m.Name("PipelineError") | m.Name("tqdm") | m.Attribute(attr=m.Name("set_postfix_str"))
+    ),
+    m.SimpleString(value=m.MatchIfTrue(lambda text: " " in text)),
     m.Expr(value=m.SimpleString() | m.ConcatenatedString()),
     m.Import(),
     m.ImportFrom(),
     m.Assign(value=m.Subscript(value=m.Name("NDArray") | m.Name("Callable") | m.Name("dict") | m.Name("list"))),
     m.Assign(value=m.Call(func=m.Name("TypeVar"))),
 )
+SYMMETRIC = m.Name("min") | m.Name("max") | m.Name("minimum") | m.Name("maximum")
 MEMORY = m.Call(func=m.Attribute(attr=m.Name("zeros") | m.Name("empty")))  # zeros have no sign, fresh memory no meaning
 
 
@@ -79,7 +83,9 @@ def condition_forced(node: cst.If) -> Iterator[cst.CSTNode]:
 
 
 def arguments_swapped(node: cst.Call) -> Iterator[cst.CSTNode]:
-    """Two positional arguments that change places."""
+    """Two positional arguments that change places, where that makes a difference."""
+    if m.matches(node.func, SYMMETRIC | m.Attribute(attr=SYMMETRIC)):
+        return
     if len(node.args) == 2 and not any(argument.keyword or argument.star for argument in node.args):
         first, second = node.args
         yield node.with_changes(args=[first.with_changes(value=second.value), second.with_changes(value=first.value)])
