@@ -34,6 +34,11 @@ def test_sizes_add_up_and_every_class_gives_its_fraction(totals: list[int], frac
     assert np.abs(counts - np.array(totals) * size / len(labels)).max() < 1
 
 
+def test_the_only_image_of_a_class_is_not_taken_for_validation() -> None:
+    with pytest.raises(PipelineError, match="must leave some of every class among 4 images, got 3"):
+        stratified_split(np.array([0, 1, 1, 1], np.uint8), 3, np.random.default_rng(0))
+
+
 @pytest.mark.parametrize("size", [95, 100, 101, 10**18])
 def test_a_split_that_leaves_nothing_of_a_class_is_refused(size: int) -> None:
     labels = np.repeat(np.arange(10, dtype=np.uint8), 10)

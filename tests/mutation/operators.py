@@ -13,15 +13,19 @@ from mutmut.mutation.mutators import mutation_operators
 
 Operators = list[tuple[Any, Callable[[Any], Iterable[cst.CSTNode]]]]  # the type of node, and what it becomes
 
-# What is only said, to a person or a type checker, computes nothing.
+TALK = m.Call(
+    func=m.Name("print") | m.Name("PipelineError") | m.Name("tqdm") | m.Attribute(attr=m.Name("set_postfix_str"))
+)
+# What is only said, to a person or a type checker, computes nothing; what starts a script runs in a process of its own,
+# where tests/pipeline/test_params.py sees it.
 SAID = m.OneOf(
     m.Annotation(),
     m.Raise(),
-    m.Call(
-        func=m.Name("print") | m.Name("PipelineError") | m.Name("tqdm") | m.Attribute(attr=m.Name("set_postfix_str"))
-    ),
+    TALK,
+    m.SimpleStatementLine(body=[m.Expr(value=TALK)]),
     m.SimpleString(value=m.MatchIfTrue(lambda text: " " in text)),
     m.Expr(value=m.SimpleString() | m.ConcatenatedString()),
+    m.If(test=m.Comparison(left=m.Name("__name__"))),
     m.Import(),
     m.ImportFrom(),
     m.Assign(value=m.Subscript(value=m.Name("NDArray") | m.Name("Callable") | m.Name("dict") | m.Name("list"))),

@@ -153,6 +153,24 @@ def test_an_interrupted_stage_goes_on_and_ends_with_the_same_bytes(
     assert not Path("models/scratch/.checkpoint.npz").exists()
 
 
+@pytest.mark.parametrize("change", ["train", "validation", "device"])
+def test_an_interrupted_stage_starts_over_with_other_images_or_on_another_device(
+    change: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("stages.engines.scratch_engine.ScratchClassifier.train_batch", failing_in_epoch(3))
+        with pytest.raises(PipelineError, match="diverged"):
+            run("scratch", monkeypatch)
+    if change == "device":
+        monkeypatch.setattr("stages.engines.scratch_engine.ScratchClassifier.device", "elsewhere", raising=False)
+    else:
+        write_split(change, digits(30 if change == "validation" else 40, 7))
+    train.main()
+    said = capsys.readouterr().out
+    assert "is of a training with other" in said
+    assert "(elsewhere, CPU threads: 1)" in said or change != "device"
+
+
 def failing_in_epoch(number: int) -> Any:
     """A training step of the NumPy engine that gives nan once the epoch begins."""
     from stages.engines.scratch_engine import ScratchClassifier
