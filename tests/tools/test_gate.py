@@ -239,6 +239,7 @@ SHUT = "error: the results are not those of the workspace, run `dvc repro`: "
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("epoch", [0, 3], ids=["before its first epoch", "after an epoch"])
 def test_after_an_interrupted_training_the_gate_is_shut_until_it_is_run_again(
     finished: Project, tmp_path: Path, epoch: int
