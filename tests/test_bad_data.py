@@ -20,6 +20,7 @@ from stages.data.idx import TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS
 from stages.engines.config import NetworkConfig
 from stages.engines.scratch_engine import ScratchClassifier
 from tests.configs import make_config
+from tests.malicious import Malicious
 from tests.project import Project
 
 pytestmark = pytest.mark.slow
@@ -82,13 +83,6 @@ def test_raw_images_and_labels(folder: Project, name: str, damage: Damage, messa
     assert "; fetch it again with `dvc repro --force --single-item fetch" in line
 
 
-class Malicious:
-    """Its pickle creates a file when it is read."""
-
-    def __reduce__(self) -> tuple[object, tuple[Path]]:
-        return Path.touch, (Path("trace"),)
-
-
 def npy(array: object) -> bytes:
     buffer = io.BytesIO()
     np.lib.format.write_array(buffer, np.asanyarray(array), (1, 0))
@@ -128,8 +122,8 @@ ARRAY_DAMAGE: dict[str, tuple[Damage | None, str]] = {
     "wrong shape": (as_array(lambda array: array[:, 1:]), "expected float32 (N, "),
     "nothing in it": (as_array(lambda array: array[:0]), "expected float32 (N, "),
     "transposed": (as_array(np.asfortranarray), "expected float32 (N, "),
-    "pickled objects": (lambda _: npy(np.array([Malicious()])), "Object arrays cannot be loaded"),
-    "a pickle": (lambda _: pickle.dumps(Malicious()), "pickled (object) data"),
+    "pickled objects": (lambda _: npy(np.array([Malicious(Path("trace"))])), "Object arrays cannot be loaded"),
+    "a pickle": (lambda _: pickle.dumps(Malicious(Path("trace"))), "pickled (object) data"),
     "a .npz": (npz, "not an .npy file"),
     "huge": (declaring("(10000000000, 28, 28)"), ""),
     "huger than any memory": (declaring(f"({10**30},)"), ""),
@@ -229,16 +223,26 @@ MODEL_DAMAGE: list[tuple[str, str, Damage | None, str]] = [
     ("scratch", "missing", None, "missing"),
     ("scratch", "empty", lambda _: b"", "No data left in file"),
     *((engine, "truncated", cut, "") for engine in MODELS),
-    ("scratch", "a pickle", lambda _: pickle.dumps(Malicious()), "pickled (object) data"),
-    ("torch", "a pickle", lambda _: pickle.dumps(Malicious()), "not a zip file"),
+    ("scratch", "a pickle", lambda _: pickle.dumps(Malicious(Path("trace"))), "pickled (object) data"),
+    ("torch", "a pickle", lambda _: pickle.dumps(Malicious(Path("trace"))), "not a zip file"),
     ("scratch", "one wrong bit", one_wrong_bit, "Bad CRC-32"),
     *((engine, "compressed", compressed, "compressed") for engine in MODELS),
     *((engine, "other layer sizes", RESIZED[engine], "do not fit") for engine in MODELS),
     *((engine, "layers too large for any memory", ENORMOUS[engine], "do not fit") for engine in MODELS),
     ("scratch", "layer sizes of another kind", described(hidden_sizes="many")["scratch"], "validation error"),
     ("torch", "no description", lambda _: torch_model("", WIDER), "validation error"),
-    ("scratch", "a pickle inside", lambda _: scratch_model("{}", {"1": np.array(Malicious())}), "Object arrays"),
-    ("torch", "a pickle inside", lambda _: saved({"1.weight": Malicious()}), "something other than weights"),
+    (
+        "scratch",
+        "a pickle inside",
+        lambda _: scratch_model("{}", {"1": np.array(Malicious(Path("trace")))}),
+        "Object arrays",
+    ),
+    (
+        "torch",
+        "a pickle inside",
+        lambda _: saved({"1.weight": Malicious(Path("trace"))}),
+        "something other than weights",
+    ),
     ("scratch", "the other engine's", lambda _: torch_model({}, WIDER), "network"),
     ("torch", "the other engine's", lambda _: scratch_model("{}", WIDER), ""),
 ]

@@ -18,6 +18,7 @@ from stages.pipeline.classifier import Classifier, Standardization, StateDict
 from stages.pipeline.files import npz_bytes
 from stages.pipeline.rng import spawn_generators
 from tests.configs import make_config
+from tests.malicious import Malicious
 
 ENGINES = [ScratchClassifier, TorchClassifier]
 NETWORKS: list[dict[str, Any]] = [{"hidden_sizes": [64]}, {"channels": [4, 6], "hidden_sizes": [32]}]
@@ -263,16 +264,6 @@ def test_weights_of_another_network_are_refused_and_change_nothing(engine: Engin
         with pytest.raises(ValueError, match="do not fit the network"):
             classifier.load_state_dict(other)
         assert classifier.to_bytes() == before
-
-
-class Malicious:
-    """Its pickle creates a file when it is read."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[object, tuple[Path]]:
-        return Path.touch, (self.path,)
 
 
 def test_a_damaged_or_malicious_file_is_refused_and_runs_nothing(engine: EngineClass, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from stages.pipeline.rng import spawn_generators
 from stages.pipeline.splits import Split
 from stages.training.checkpoint import CODE, STAGES, Checkpoint, Progress, packages
 from tests.configs import make_config
+from tests.malicious import Malicious
 
 ENGINES = ("scratch", "torch")
 OPTIONS: dict[str, Any] = {"hidden_sizes": [4], "name": "adam", "ema_decay": 0.9, "batch_norm": True}
@@ -269,16 +270,6 @@ def test_metadata_that_do_not_fit_start_nothing(saved: Path, metadata: dict[str,
     content = json.loads(str(state["metadata"])) | metadata
     damaged = {**state, "metadata": np.array(json.dumps(content))}
     assert is_refused(checkpoint(saved), classifier(), damaged)
-
-
-class Malicious:
-    """Its pickle creates a file when it is read."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[object, tuple[Path]]:
-        return Path.touch, (self.path,)
 
 
 def test_a_pickle_in_a_checkpoint_is_refused_and_runs_nothing(
