@@ -13,7 +13,7 @@ os.environ |= dict.fromkeys(
 import argparse
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tests.imports import ROOT
@@ -38,6 +38,7 @@ AREAS = {
     "stages/tools/": ("tests/tools/test_gate.py",),
     "stages/": ("tests/pipeline", "tests/training", "tests/data", "tests/engines", "tests/evaluation"),
 }
+FIRST = 6  # tests in a mutant's first run; most die in it, and few files have to be loaded
 MEASURING, SHORTEST, SLOWER = 1800.0, 60.0, 10  # seconds; seconds; times as long as without a mistake
 
 
@@ -119,16 +120,25 @@ def record(areas: Iterable[str], folders: Sequence[Path]) -> Selection:
 
 def survivors(mutants: Iterable[Mutant], selection: Selection, folders: Sequence[Path]) -> list[Mutant]:
     """The mutants on which every test passes, in the order of their lines."""
-    living = [(mutant, selection.rounds(mutant.path, mutant.lines)) for mutant in mutants]
-    for number in range(2):
-        jobs = (
-            Job((mutant, rounds), mutant.path, mutant.source, rounds[number], time_limit(rounds[number], selection))
-            for mutant, rounds in living
-            if len(rounds) > number
-        )
-        passed = [outcome.item for outcome in run_all(jobs, folders) if outcome.passed]
-        living = passed + [each for each in living if len(each[1]) <= number]
-    return sorted((mutant for mutant, _ in living), key=lambda mutant: mutant.lines[0])
+    living: dict[Mutant, Tests] = dict.fromkeys(mutants, ())  # and the tests that they have passed
+    for limit in (FIRST, None):
+        for (mutant, tests), passed, _, output in run_all(jobs_of(living.copy(), limit, selection), folders):
+            if passed:
+                living[mutant] += tests
+            else:
+                del living[mutant]
+                selection.count_kill(mutant.path, output)
+    return sorted(living, key=lambda mutant: mutant.lines[0])
+
+
+def jobs_of(
+    living: Mapping[Mutant, Tests], limit: int | None, selection: Selection
+) -> Iterator[Job[tuple[Mutant, Tests]]]:
+    """At most ``limit`` tests for each mutant, of those that it has not passed yet."""
+    for mutant, passed in living.items():
+        tests = tuple(test for test in selection.tests(mutant.path, mutant.lines) if test not in passed)[:limit]
+        if tests:
+            yield Job((mutant, tests), mutant.path, mutant.source, tests, time_limit(tests, selection))
 
 
 def time_limit(tests: Tests, selection: Selection) -> float:

@@ -1,7 +1,8 @@
 """Which tests run which line: read from one run of them without a mistake, under coverage.py."""
 
 import json
-from collections import defaultdict
+import re
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -54,6 +55,7 @@ class Selection:
     def __init__(self) -> None:
         self._by_line: dict[str, dict[int, set[str]]] = defaultdict(lambda: defaultdict(set))
         self._seconds: dict[str, float] = {}
+        self._kills: dict[str, Counter[str]] = defaultdict(Counter)
 
     def read(self, folder: Path) -> None:
         """Add a folder's records."""
@@ -65,19 +67,23 @@ class Selection:
             for line, tests in data.contexts_by_lineno(file).items():
                 lines[line] |= set(tests)
 
-    def rounds(self, path: str, lines: Iterable[int]) -> list[Tests]:
-        """The tests that run one of the lines, the quickest first: those of the module's own file, then the others.
+    def tests(self, path: str, lines: Iterable[int]) -> Tests:
+        """The tests that run one of the lines, those first that are likely to fail or quick.
 
+        Those that have killed the most mutants of the module come first, then those of its own file, then the quickest.
         What is run when the module is loaded, such as constants, concerns every test that runs any line of it.
         """
         by_line = self._by_line[path]
         tests = {test for line in lines for test in by_line.get(line, {OUTSIDE})}
         if OUTSIDE in tests:
             tests = {test for each in by_line.values() for test in each} - {OUTSIDE}
-        ordered = sorted(tests, key=lambda test: (self._seconds[test], test))
-        own = f"test_{Path(path).stem}.py::"
-        both = tuple(test for test in ordered if own in test), tuple(test for test in ordered if own not in test)
-        return [each for each in both if each]
+        own, kills = f"test_{Path(path).stem}.py::", self._kills[path]
+        return tuple(sorted(tests, key=lambda test: (-kills[test], own not in test, self._seconds[test], test)))
+
+    def count_kill(self, path: str, output: str) -> None:
+        """Remember which test has killed a mutant, from what pytest printed."""
+        for test in re.findall(r"^(?:FAILED|ERROR) (\S+::\w+)", output, re.MULTILINE):
+            self._kills[path][test] += 1
 
     def seconds(self, tests: Tests) -> float:
         """How long these tests take without a mistake."""
