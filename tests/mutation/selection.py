@@ -2,8 +2,10 @@
 
 import json
 import re
+import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,11 +17,12 @@ _DATA, _SECONDS = "mutation.coverage", "mutation.json"
 
 
 class Recorder:
-    """A pytest plugin that records which test function runs which line, and how long it takes."""
+    """A pytest plugin that records which test runs which line, and how long it takes."""
 
     def __init__(self) -> None:
         self._coverage = Coverage(_DATA, source=["stages"], config_file=False)
         self._seconds: dict[str, float] = defaultdict(float)
+        self._context = OUTSIDE
 
     def pytest_sessionstart(self) -> None:
         """Begin before the tests are collected, which loads the modules."""
@@ -31,16 +34,33 @@ class Recorder:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> object:
-        """All that a test does, its fixtures included, counts as the test's, of whatever parameters."""
-        self._coverage.switch_context(_function(item.nodeid))
-        try:
+        """All that a test does counts as the test's. So that it does it, no function keeps what it has returned."""
+        for name, module in list(sys.modules.items()):
+            if name.split(".")[0] in ("stages", "tests"):
+                for each in vars(module).values():
+                    getattr(each, "cache_clear", lambda: None)()
+        with self._in_context(item.nodeid):
             return (yield)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_fixture_setup(self, request: pytest.FixtureRequest) -> object:
+        """What a file's tests share counts as the file's."""
+        with self._in_context(request.node.nodeid):
+            return (yield)
+
+    @contextmanager
+    def _in_context(self, context: str) -> Iterator[None]:
+        before, self._context = self._context, context
+        self._coverage.switch_context(context)
+        try:
+            yield
         finally:
-            self._coverage.switch_context(OUTSIDE)
+            self._context = before
+            self._coverage.switch_context(before)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Add up the seconds of a test, of whatever parameters."""
-        self._seconds[_function(report.nodeid)] += report.duration
+        """Add up the seconds of a test's setup, call and teardown."""
+        self._seconds[report.nodeid] += report.duration
 
     def pytest_sessionfinish(self) -> None:
         """Leave the records in the current folder."""
@@ -60,12 +80,16 @@ class Selection:
     def read(self, folder: Path) -> None:
         """Add a folder's records."""
         self._seconds |= json.loads((folder / _SECONDS).read_text(encoding="utf-8"))
+        in_file: dict[str, list[str]] = defaultdict(list)
+        for test in self._seconds:
+            in_file[test.partition("::")[0]].append(test)
         data = CoverageData(str(folder / _DATA))
         data.read()
         for file in data.measured_files():
             lines = self._by_line[Path(file).relative_to(folder).as_posix()]
-            for line, tests in data.contexts_by_lineno(file).items():
-                lines[line] |= set(tests)
+            for line, contexts in data.contexts_by_lineno(file).items():
+                for context in contexts:
+                    lines[line].update(in_file.get(context, [context]))
 
     def tests(self, path: str, lines: Iterable[int]) -> Tests:
         """The tests that run one of the lines, those first that are likely to fail or quick.
@@ -82,13 +106,9 @@ class Selection:
 
     def count_kill(self, path: str, output: str) -> None:
         """Remember which test has killed a mutant, from what pytest printed."""
-        for test in re.findall(r"^(?:FAILED|ERROR) (\S+::\w+)", output, re.MULTILINE):
+        for test in re.findall(r"^(?:FAILED|ERROR) (.+?)(?: - |$)", output, re.MULTILINE):
             self._kills[path][test] += 1
 
     def seconds(self, tests: Tests) -> float:
         """How long these tests take without a mistake."""
         return sum(self._seconds[test] for test in tests)
-
-
-def _function(test: str) -> str:
-    return test.split("[")[0]
