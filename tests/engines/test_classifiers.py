@@ -4,6 +4,7 @@ import io
 import json
 import math
 import pickle
+import resource
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -237,6 +238,7 @@ def test_every_image_of_a_batch_gets_its_own_answer(engine: EngineClass, network
     ):
         np.testing.assert_allclose(classifier.predict(images[batch]), alone[batch], rtol=1e-5, atol=1e-9)
     np.testing.assert_allclose(classifier.predict(images[order]), alone[order], rtol=1e-5, atol=1e-9)
+    np.testing.assert_allclose(classifier.predict(images.astype(np.float64)), alone, rtol=1e-5, atol=1e-9)
     transposed = np.ascontiguousarray(images.transpose(2, 1, 0)).transpose(2, 1, 0)
     np.testing.assert_allclose(classifier.predict(transposed), alone, rtol=1e-5, atol=1e-9)
 
@@ -269,7 +271,11 @@ def test_weights_of_another_network_are_refused_and_change_nothing(engine: Engin
 def test_a_damaged_or_malicious_file_is_refused_and_runs_nothing(engine: EngineClass, tmp_path: Path) -> None:
     whole = engine(make_config(hidden_sizes=[16])).to_bytes()
     trace = tmp_path / "trace"
-    for content in (b"", b"text", whole[:100], whole[: len(whole) // 2], pickle.dumps(Malicious(trace))):
+    malicious, saved, arrays = Malicious(trace), io.BytesIO(), io.BytesIO()
+    torch.save({"1.weight": malicious}, saved)
+    np.savez(arrays, weight=np.array([malicious], dtype=object))
+    pickles = pickle.dumps(malicious), saved.getvalue(), arrays.getvalue()
+    for content in (b"", b"text", whole[:100], whole[: len(whole) // 2], *pickles):
         with pytest.raises(ValueError, match="not a model of this network"):
             engine.from_bytes(content)
     assert not trace.exists()
@@ -321,6 +327,15 @@ def test_a_file_whose_weights_or_network_are_others_is_refused_in_one_line(engin
     other = engine.from_bytes(resaved(whole, pixel_mean=0.5, network=network | {"activation": "tanh"}))
     assert other.standardization == Standardization(0.5, 0.3)
     assert other.config.network.activation == "tanh"
+
+
+def test_a_network_that_the_weights_do_not_fit_is_never_allocated(engine: EngineClass) -> None:
+    classifier = engine(make_config(hidden_sizes=[16]))
+    large = classifier.config.network.model_dump() | {"hidden_sizes": [10_000] * 5}  # 1.7 GB
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(ValueError, match="do not fit the network"):
+        engine.from_bytes(resaved(classifier.to_bytes(), network=large))
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 1.5 * before
 
 
 def test_a_compressed_file_which_could_expand_without_limit_is_refused(engine: EngineClass) -> None:

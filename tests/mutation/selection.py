@@ -95,13 +95,14 @@ class Selection:
         """The tests that run one of the lines, those first that are likely to fail or quick.
 
         Those that have killed the most mutants of the module come first, then those of its own file, then the quickest.
-        What is run when the module is loaded, such as constants, concerns every test that runs any line of it.
+        What is run when the module is loaded, such as constants, concerns every test that runs any line of it, and all
+        of its own file, which may read no more than constants.
         """
-        by_line = self._by_line[path]
+        by_line, own, kills = self._by_line[path], f"test_{Path(path).stem}.py::", self._kills[path]
         tests = {test for line in lines for test in by_line.get(line, {OUTSIDE})}
         if OUTSIDE in tests:
             tests = {test for each in by_line.values() for test in each} - {OUTSIDE}
-        own, kills = f"test_{Path(path).stem}.py::", self._kills[path]
+            tests |= {test for test in self._seconds if own in test}
         return tuple(sorted(tests, key=lambda test: (-kills[test], own not in test, self._seconds[test], test)))
 
     def count_kill(self, path: str, output: str) -> None:
