@@ -124,7 +124,8 @@ def test_a_float64_state_is_not_for_a_float32_classifier(engine: EngineClass) ->
     config = make_config(**OPTIONS["plain"])
     double, single = engine(config, spawn_generators(1), dtype="float64"), engine(config, spawn_generators(1))
     for classifier, other in ((single, double), (double, single)):
-        with pytest.raises(ValueError, match="float"):
+        wanted, given = ("float32", "float64") if classifier is single else ("float64", "float32")
+        with pytest.raises(ValueError, match=rf"must be {wanted} \(.*\), got {given} \("):
             classifier.load_training_state(other.training_state())
 
 
