@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import FrozenInstanceError
 
 import numpy as np
 import pytest
@@ -51,6 +52,8 @@ def test_a_known_dataset_has_60000_and_10000_images_with_known_digests(dataset: 
     known, other = spec.sha256, spec.published_sha256
     assert (set(known), set(other)) == ((set(), set(NAMES)) if dataset == "KMNIST" else (set(NAMES), set()))
     assert sizes(7, 3) == {name: len(content) for name, content in FILES.items()}
+    with pytest.raises(FrozenInstanceError):
+        spec.name = "mine"  # type: ignore[misc]  # which mypy sees, too
 
 
 def test_a_custom_dataset_may_be_anything() -> None:
