@@ -136,8 +136,8 @@ def jobs_of(
 ) -> Iterator[Job[tuple[Mutant, Tests]]]:
     """At most ``limit`` tests for each mutant, of those that it has not passed yet."""
     for mutant, passed in living.items():
-        tests = tuple(test for test in selection.tests(mutant.path, mutant.lines) if test not in passed)[:limit]
-        if tests:
+        selected = selection.tests(mutant.path, mutant.lines, area_of(mutant.path))
+        if tests := tuple(test for test in selected if test not in passed)[:limit]:
             yield Job((mutant, tests), mutant.path, mutant.source, tests, time_limit(tests, selection))
 
 

@@ -32,7 +32,8 @@ SAID = m.OneOf(
     m.Assign(value=m.Call(func=m.Name("TypeVar"))),
 )
 SYMMETRIC = m.Name("min") | m.Name("max") | m.Name("minimum") | m.Name("maximum")
-MEMORY = m.Call(func=m.Attribute(attr=m.Name("zeros") | m.Name("empty")))  # zeros have no sign, fresh memory no meaning
+FRESH = m.Name("zeros") | m.Name("empty") | m.Name("empty_like")  # zeros have no sign, fresh memory no meaning
+MEMORY = m.Call(func=m.Attribute(attr=FRESH))
 
 
 def mutated_sources(text: str) -> Iterator[str]:

@@ -13,6 +13,7 @@ from coverage import Coverage, CoverageData
 
 Tests = tuple[str, ...]
 OUTSIDE = ""  # the context of what no test runs
+QUICK = 0.1  # seconds
 _DATA, _SECONDS = "mutation.coverage", "mutation.json"
 
 
@@ -91,18 +92,19 @@ class Selection:
                 for context in contexts:
                     lines[line].update(in_file.get(context, [context]))
 
-    def tests(self, path: str, lines: Iterable[int]) -> Tests:
+    def tests(self, path: str, lines: Iterable[int], area: tuple[str, ...]) -> Tests:
         """The tests that run one of the lines, those first that are likely to fail or quick.
 
         Those that have killed the most mutants of the module come first, then those of its own file, then the quickest.
-        What is run when the module is loaded, such as constants, concerns every test that runs any line of it, and all
-        of its own file, which may read no more than constants.
+        What is run when the module is loaded, such as constants and defaults, concerns every test that runs any line of
+        it. It may also be read by tests that run none, so all of its own file and the area's quick ones are added.
         """
         by_line, own, kills = self._by_line[path], f"test_{Path(path).stem}.py::", self._kills[path]
         tests = {test for line in lines for test in by_line.get(line, {OUTSIDE})}
         if OUTSIDE in tests:
             tests = {test for each in by_line.values() for test in each} - {OUTSIDE}
             tests |= {test for test in self._seconds if own in test}
+            tests |= {test for test in self._seconds if test.startswith(area) and self._seconds[test] < QUICK}
         return tuple(sorted(tests, key=lambda test: (-kills[test], own not in test, self._seconds[test], test)))
 
     def count_kill(self, path: str, output: str) -> None:

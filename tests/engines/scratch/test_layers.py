@@ -87,6 +87,11 @@ def test_dropout_keeps_what_draws_a_number_of_at_least_p_and_draws_nothing_at_in
     assert layer.generator.bit_generator.state == reference.bit_generator.state
 
 
+def test_a_layer_that_is_given_no_generator_draws_masks_of_its_own() -> None:
+    x = np.ones((100, 100), np.float32)
+    assert (Dropout(0.5).forward(x) != Dropout(0.5).forward(x)).any()
+
+
 def test_a_number_of_exactly_p_is_kept() -> None:
     """Numbers are drawn from [0, 1), so that those of at least p are a fraction of exactly 1 − p."""
     layer = Dropout(float(np.random.default_rng(0).random(5, np.float32)[3]))
