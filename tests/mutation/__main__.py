@@ -39,7 +39,7 @@ AREAS = {
     "stages/": ("tests/pipeline", "tests/training", "tests/data", "tests/engines", "tests/evaluation"),
 }
 FIRST = 8  # tests in a mutant's first run; most die in it, and few files have to be loaded
-MEASURING, SHORTEST, SLOWER = 1800.0, 60.0, 10  # seconds; seconds; times as long as without a mistake
+MEASURING, SHORTEST, SLOWER = 1800.0, 20.0, 10  # seconds; seconds; times as long as without a mistake
 
 
 def main() -> None:
