@@ -60,8 +60,9 @@ def test_the_bins_hold_counts_confidence_and_accuracy_with_the_upper_edge_inside
     assert (len(counts), counts.sum(), counts[3]) == (BINS, 1, 1)
     assert confidence.sum() == 0.25  # 0 in the empty bins
     assert accuracy.sum() == 1
-    counts, *_ = calibration_bins(np.array([[0, 0], [1, 0]], np.float32), np.array([0, 0]))
-    assert (counts[0], counts[-1]) == (1, 1)
+    above = np.nextafter(np.float32(1), np.float32(2))  # by rounding
+    counts, *_ = calibration_bins(np.array([[0, 0], [1, 0], [above, 0]], np.float32), np.array([0, 0, 0]))
+    assert (len(counts), counts[0], counts[-1]) == (BINS, 1, 2)
 
 
 def test_the_interval_is_scipys_basic_bootstrap() -> None:

@@ -48,7 +48,7 @@ def test_the_interval_is_the_closed_form_of_yang_sun_and_hardin(swapped: bool) -
 
 def test_the_interval_has_the_differences_that_the_likelihood_does_not_reject() -> None:
     """The statistic from its definition, with the multinomial likelihood maximized numerically."""
-    for b, c, n in [(1, 7, 21), (3, 0, 12), (2, 2, 9), (40, 20, 160)]:
+    for b, c, n in [(1, 7, 21), (3, 0, 12), (10, 0, 50), (2, 2, 9), (40, 20, 160)]:
 
         def statistic(difference: float, b: int = b, c: int = c, n: int = n) -> float:
             least = max(0.0, -difference)

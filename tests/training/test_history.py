@@ -71,6 +71,12 @@ def test_every_column_says_what_its_name_says(tmp_path: Path, capsys: pytest.Cap
     ]
 
 
+def test_measures_have_six_decimals(tmp_path: Path) -> None:
+    """So few that another processor's rounding does not show, or hardly ever."""
+    kept = run(Scripted([(Measured(3), Measured(2))]), tmp_path / "history.csv", validation=7, epochs=1).kept
+    assert (kept.train_accuracy, kept.validation_accuracy) == (0.428571, 0.285714)
+
+
 def expected_outcome(validation: Sequence[Measured], patience: int) -> tuple[int, int]:
     """The kept epoch and the number of epochs, counted from 1, one epoch after the other."""
     labels = tuple(numbered_images(10, 1).labels)
