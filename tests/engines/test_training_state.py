@@ -129,6 +129,16 @@ def test_a_float64_state_is_not_for_a_float32_classifier(engine: EngineClass) ->
             classifier.load_training_state(other.training_state())
 
 
+def test_what_is_missing_or_one_too_many_is_said(engine: EngineClass) -> None:
+    classifier = engine(make_config(**OPTIONS["plain"]), spawn_generators(1))
+    state = classifier.training_state()
+    name = min(state)
+    with pytest.raises(ValueError, match=rf"'{name}' must be \w+ \(.*\), got absent$"):
+        classifier.load_training_state({other: state[other] for other in state if other != name})
+    with pytest.raises(ValueError, match=r"'a' must be absent, got float32 \(3,\)$"):
+        classifier.load_training_state(state | {"a": np.zeros(3, np.float32)})
+
+
 def test_the_state_of_a_generator_that_is_none_is_refused_and_changes_nothing(engine: EngineClass) -> None:
     classifier = engine(make_config(**OPTIONS["plain"]), spawn_generators(1))
     before = classifier.training_state()
