@@ -222,6 +222,7 @@ def test_every_image_of_a_batch_gets_its_own_answer(engine: EngineClass, network
     config = make_config(threads=threads, batch_norm=True, dropout=0.5, **network)
     classifier = engine(config, spawn_generators(0))
     classifier.train_batch(images, labels, 0.1)
+    assert classifier.predict(images).flags.c_contiguous  # as what reads the predictions expects
     alone = np.concatenate([classifier.predict(images[index : index + 1]) for index in range(23)])
     assert alone.shape == (23, 10)
     assert len({answer.tobytes() for answer in alone}) == 23

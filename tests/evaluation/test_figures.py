@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib import style
+from matplotlib.collections import LineCollection
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 from numpy.typing import NDArray
@@ -22,6 +23,7 @@ from stages.engines.torch_engine import TorchClassifier
 from stages.evaluation.calibration import CalibrationBins, expected_calibration_error
 from stages.evaluation.figures import curves, mistakes, parity, reliability, weights
 from stages.evaluation.figures.style import ENGINE_COLORS, STYLE, engine_colors, to_png
+from stages.evaluation.metrics import wilson_interval
 from stages.pipeline.errors import PipelineError
 from stages.pipeline.files import write_bytes, write_csv, write_json, write_npy
 from stages.pipeline.history import EpochMetrics, load_history
@@ -237,12 +239,15 @@ def test_reliability_shows_bins_of_enough_images_each_and_the_calibration_error(
         np.testing.assert_allclose(np.array(edges) * 15, np.rint(np.array(edges) * 15))  # merged from 15 equal bins
         confidence, correct = each.max(axis=1), each.argmax(axis=1) == LABELS
         points = next(line for line in above.lines if str(line.get_label()).startswith(engine))
-        positions = np.asarray(points.get_xydata())
+        positions, intervals = np.asarray(points.get_xydata()), []
         assert len(bars) == len(positions) > 1
         for bar, low, high, point in zip(bars, edges[:-1], edges[1:], positions, strict=True):
             inside = (low < confidence) & (confidence <= high)
             assert bar.get_height() == inside.sum() >= reliability.MIN_COUNT
             np.testing.assert_allclose(point, [confidence[inside].mean(), correct[inside].mean()])
+            intervals.append(wilson_interval(int(correct[inside].sum()), int(inside.sum())))
+        [bars_of_intervals] = [each for each in above.collections if isinstance(each, LineCollection)]
+        np.testing.assert_allclose([segment[:, 1] for segment in bars_of_intervals.get_segments()], intervals)
         error = expected_calibration_error(each, LABELS)
         assert points.get_label() == f"{engine}: expected calibration error {error:.2%}"
         assert below.get_yscale() == "log"
