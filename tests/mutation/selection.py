@@ -93,19 +93,21 @@ class Selection:
                     lines[line].update(in_file.get(context, [context]))
 
     def tests(self, path: str, lines: Iterable[int], area: tuple[str, ...]) -> Tests:
-        """The tests that run one of the lines, those first that are likely to fail or quick.
+        """The tests that may see a mistake in one of the lines, those first that are likely to fail or quick.
 
-        Those that have killed the most mutants of the module come first, then those of its own file, then the quickest.
-        What is run when the module is loaded, such as constants and defaults, concerns every test that runs any line of
-        it. It may also be read by tests that run none, so all of its own file and the area's quick ones are added.
+        Those come first that have killed the most mutants of the module, then those that run one of the lines, then
+        those of the module's own file, which may run it in another process. What is run when the module is loaded, such
+        as constants and defaults, concerns every test that runs any line of it, and the area's quick ones, which may
+        read it and run none.
         """
         by_line, own, kills = self._by_line[path], f"test_{Path(path).stem}.py::", self._kills[path]
-        tests = {test for line in lines for test in by_line.get(line, {OUTSIDE})}
-        if OUTSIDE in tests:
-            tests = {test for each in by_line.values() for test in each} - {OUTSIDE}
-            tests |= {test for test in self._seconds if own in test}
-            tests |= {test for test in self._seconds if test.startswith(area) and self._seconds[test] < QUICK}
-        return tuple(sorted(tests, key=lambda test: (-kills[test], own not in test, self._seconds[test], test)))
+        running = {test for line in lines for test in by_line.get(line, {OUTSIDE})}
+        others = {test for test in self._seconds if own in test}
+        if OUTSIDE in running:
+            running = {test for each in by_line.values() for test in each} - {OUTSIDE}
+            others |= {test for test in self._seconds if test.startswith(area) and self._seconds[test] < QUICK}
+        order = {test: (-kills[test], test not in running, self._seconds[test], test) for test in running | others}
+        return tuple(sorted(order, key=order.__getitem__))
 
     def count_kill(self, path: str, output: str) -> None:
         """Remember which test has killed a mutant, from what pytest printed."""

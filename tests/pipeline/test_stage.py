@@ -150,6 +150,17 @@ def test_a_stage_ends_with_its_parent_if_that_is_dvc(
     assert done.returncode == 0
 
 
+def test_a_stage_ends_with_dvc_also_when_the_terminal_is_gone() -> None:
+    gone, errors = os.pipe()
+    os.close(gone)
+    command, environment = [sys.executable, "-c", PARENT], {**os.environ, "PYTHONPATH": str(ROOT), "DVC_STAGE": "train"}
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True, timeout=60
+    )
+    os.close(errors)
+    assert done.stdout == ""
+
+
 def test_the_engine_is_the_one_argument(monkeypatch: pytest.MonkeyPatch) -> None:
     engines = ("torch", "scratch")
     for engine in engines:
