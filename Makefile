@@ -14,7 +14,7 @@
 # make portability  compare results with those of other processors, which QEMU emulates, about 7 minutes
 # make check        format, lint and type checks
 # make fuzz         give every parser 100,000 damaged files, 2 minutes
-# make mutation     break what computes results, line by line, and see the tests go red, over an hour; MODULES="stages/..."
+# make mutation     break what computes results, line by line, and see the tests go red, 100 minutes; MODULES="stages/..."
 # make bench        time training in both engines, and in what else people use; writes benchmark.json
 # make handwriting  read test digits drawn as scans and photos, and write metrics/handwriting.json, 8 minutes
 # make seeds        train with seeds 1 to 10 and write metrics/seeds.json
