@@ -11,7 +11,7 @@
 # make gate         fail when accuracy has fallen against the best ancestor, or BASELINE=REV
 # make test         install what is needed, run the tests that a change needs, at most 4 minutes
 # make test-all     run all tests but those of portability, about 35 minutes
-# make portability  compare results with those of other processors, which QEMU emulates, about 7 minutes
+# make portability  compare results with those of other processors, which QEMU emulates, about 8 minutes
 # make check        format, lint and type checks
 # make fuzz         give every parser 100,000 damaged files, 2 minutes
 # make mutation     break what computes results, line by line, and see the tests go red, 100 minutes; MODULES="stages/..."
