@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
+from stages.pipeline.classifier import IMAGE_SHAPE
 from stages.pipeline.config import DataConfig, Section
 
 Probability = Annotated[float, Field(ge=0, lt=1)]
@@ -16,6 +17,8 @@ Epochs = Annotated[int, Field(ge=1, le=10_000)]
 Units = Annotated[int, Field(ge=1, le=10_000)]
 Channels = Annotated[int, Field(ge=1, le=1000)]
 Pixels = Annotated[float, Field(ge=0, le=28)]
+
+POOL_SIZE = 2
 
 Activation = Literal["relu", "leaky_relu", "sigmoid", "tanh", "gelu"]
 Initialization = Literal["xavier_uniform", "xavier_normal", "he_uniform", "he_normal"]
@@ -26,12 +29,42 @@ ScheduleName = Literal["constant", "step", "cosine", "one_cycle"]
 class NetworkConfig(Section):
     """The architecture, and how its weights are initialized."""
 
-    channels: list[Channels] = Field(default=[], max_length=2)
+    channels: list[Channels] = Field(default=[], max_length=20)
+    convolutions: Annotated[int, Field(ge=1, le=3)] = 1
+    kernel_size: Annotated[int, Field(ge=1, le=28)] = 5
+    padding: Annotated[int, Field(ge=0, le=28)] = 0
+    global_avg_pool: bool = False
     hidden_sizes: list[Units] = Field(default=[128, 64], max_length=20)
     activation: Activation = "relu"
     batch_norm: bool = False
     dropout: Probability = 0.0
     initialization: Initialization = "he_uniform"
+
+    def sides(self) -> list[int]:
+        """Width and height of the feature maps after each block. Raises ValueError where they get too small."""
+        side, sides = IMAGE_SHAPE[0], []
+        for block in range(1, len(self.channels) + 1):
+            for _ in range(self.convolutions):
+                if side + 2 * self.padding < self.kernel_size:
+                    raise self._too_small(side, f"kernels of {self.kernel_size}x{self.kernel_size}", block)
+                side += 2 * self.padding - self.kernel_size + 1
+            if side < POOL_SIZE:
+                raise self._too_small(side, f"pooling of {POOL_SIZE}x{POOL_SIZE}", block)
+            side //= POOL_SIZE
+            sides.append(side)
+        return sides
+
+    def _too_small(self, side: int, window: str, block: int) -> ValueError:
+        return ValueError(
+            f"channels: must be of a length <= {block - 1} with convolutions {self.convolutions}, kernel_size "
+            f"{self.kernel_size} and padding {self.padding}, because in block {block}, feature maps of {side}x{side} "
+            f"are too small for {window}; got a length of {len(self.channels)}"
+        )
+
+    @model_validator(mode="after")
+    def _every_feature_map_is_large_enough(self) -> "NetworkConfig":
+        self.sides()
+        return self
 
 
 class OptimizerConfig(Section):

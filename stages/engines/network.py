@@ -1,16 +1,16 @@
 """The network, defined once for every engine: its layers and its initial weights."""
 
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.engines.config import NetworkConfig
+from stages.engines.config import POOL_SIZE, NetworkConfig
 from stages.engines.scratch import init
 from stages.pipeline.classifier import CLASSES, IMAGE_SHAPE
 
-KERNEL_SIZE, POOL_SIZE = 5, 2
 ACTIVATIONS = {"relu": "ReLU", "leaky_relu": "LeakyReLU", "sigmoid": "Sigmoid", "tanh": "Tanh", "gelu": "GELU"}
 INITIALIZERS: dict[str, Callable[..., NDArray[Any]]] = {
     "xavier_uniform": init.xavier_uniform_,
@@ -24,26 +24,46 @@ def build_layers(nn: Any, config: NetworkConfig) -> list[Any]:
     """The layers between images (N, 1, 28, 28) and logits (N, 10), of ``torch.nn`` or whatever else has its names.
 
     A convolutional block for each of ``channels``, a linear one for each of ``hidden_sizes``, then the output layer.
-    Pooling precedes the activation: a quarter of the work, and without batch normalization the same result for an
-    activation that never decreases. Batch normalization has its own bias and cancels any before it.
+    Batch normalization has its own bias and cancels any before it.
     """
-    activation, bias = getattr(nn, ACTIVATIONS[config.activation]), not config.batch_norm
-    layers: list[Any] = []
-    (side, _), in_channels = IMAGE_SHAPE, 1
-    for out_channels in config.channels:
-        layers += [nn.Conv2d(in_channels, out_channels, KERNEL_SIZE, bias=bias), nn.MaxPool2d(POOL_SIZE)]
-        layers += [nn.BatchNorm2d(out_channels)] if config.batch_norm else []
-        layers += [activation()]
-        side, in_channels = (side - KERNEL_SIZE + 1) // POOL_SIZE, out_channels
+    channels, side = [1, *config.channels], [IMAGE_SHAPE[0], *config.sides()][-1]
+    layers = [layer for pair in pairwise(channels) for layer in _convolutional_block(nn, config, *pair)]
+    if config.global_avg_pool and config.channels:
+        layers += [nn.AvgPool2d(side)]
+        side = 1
     layers += [nn.Flatten()]
-    in_features = in_channels * side * side
-    for out_features in config.hidden_sizes:
-        layers += [nn.Linear(in_features, out_features, bias=bias)]
-        layers += [nn.BatchNorm1d(out_features)] if config.batch_norm else []
-        layers += [activation()]
-        layers += [nn.Dropout(config.dropout)] if config.dropout else []
-        in_features = out_features
-    return [*layers, nn.Linear(in_features, CLASSES)]
+    sizes = [channels[-1] * side * side, *config.hidden_sizes]
+    layers += [layer for pair in pairwise(sizes) for layer in _linear_block(nn, config, *pair)]
+    return [*layers, nn.Linear(sizes[-1], CLASSES)]
+
+
+def _convolutional_block(nn: Any, config: NetworkConfig, in_channels: int, out_channels: int) -> list[Any]:
+    """``convolutions``, each with its activation, and 2x2 max pooling after the last.
+
+    Pooling precedes the activation: a quarter of the work, and without batch normalization the same result for an
+    activation that never decreases.
+    """
+    layers: list[Any] = []
+    for number in range(config.convolutions):
+        inputs, is_last = out_channels if number else in_channels, number == config.convolutions - 1
+        bias = not config.batch_norm
+        layers += [nn.Conv2d(inputs, out_channels, config.kernel_size, padding=config.padding, bias=bias)]
+        layers += [nn.MaxPool2d(POOL_SIZE)] if is_last else []
+        layers += [nn.BatchNorm2d(out_channels)] if config.batch_norm else []
+        layers += [_activation(nn, config)]
+    return layers
+
+
+def _linear_block(nn: Any, config: NetworkConfig, in_features: int, out_features: int) -> list[Any]:
+    layers = [nn.Linear(in_features, out_features, bias=not config.batch_norm)]
+    layers += [nn.BatchNorm1d(out_features)] if config.batch_norm else []
+    layers += [_activation(nn, config)]
+    layers += [nn.Dropout(config.dropout)] if config.dropout else []
+    return layers
+
+
+def _activation(nn: Any, config: NetworkConfig) -> Any:
+    return getattr(nn, ACTIVATIONS[config.activation])()
 
 
 def initial_weights(

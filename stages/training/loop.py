@@ -89,9 +89,10 @@ def _should_stop_early(epochs: Sequence[EpochMetrics], patience: int) -> bool:
 
 
 def _check_batch_norm(training: Split, config: EngineConfig) -> None:
-    """A hidden layer's unit has one value per image, so a batch of one image has no variance."""
-    batch_size, count = config.training.batch_size, len(training.labels)
-    if config.network.batch_norm and config.network.hidden_sizes and 1 in (batch_size, count % batch_size):
+    """A hidden layer's unit and a map of 1x1 have one value per image, so a batch of one image has no variance."""
+    batch_size, count, network = config.training.batch_size, len(training.labels), config.network
+    has_single_values = bool(network.hidden_sizes) or 1 in network.sides()
+    if network.batch_norm and has_single_values and 1 in (batch_size, count % batch_size):
         raise PipelineError(
             f"batch_norm cannot train on a batch of one image, and batch_size {batch_size} leaves one of {count}: "
             "choose another batch_size"

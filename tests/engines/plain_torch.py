@@ -30,14 +30,14 @@ Dropout = Callable[[Tensor], Tensor]
 
 
 class Lambda(nn.Module):
-    """A function as a layer without parameters."""
+    """A function as a layer without parameters, which may be the identity at inference."""
 
-    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+    def __init__(self, function: Callable[[Tensor], Tensor], at_inference: bool = False) -> None:
         super().__init__()
-        self.function = function
+        self.function, self.at_inference = function, at_inference
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.function(x) if self.training else x
+        return self.function(x) if self.training or self.at_inference else x
 
 
 def dense(activation: str, norm: bool, dropout: Dropout | None) -> nn.Sequential:
@@ -70,6 +70,31 @@ def convolutional(activation: str, norm: bool, dropout: Dropout | None) -> nn.Se
         ACTIVATIONS[activation](),
         nn.Flatten(),
         nn.Linear(48, 5, bias=not norm),
+        nn.BatchNorm1d(5) if norm else None,
+        ACTIVATIONS[activation](),
+        Lambda(dropout) if dropout else None,
+        nn.Linear(5, 10),
+    ]
+    return nn.Sequential(*(layer for layer in layers if layer)).double()
+
+
+def deep(activation: str, norm: bool, dropout: Dropout | None) -> nn.Sequential:
+    """Three blocks of two padded 3x3 convolutions, 28 -> 14 -> 7 -> 3 pixels wide, and each map's mean."""
+    layers: list[nn.Module | None] = []
+    for inputs, outputs in ((1, 2), (2, 3), (3, 4)):
+        layers += [
+            nn.Conv2d(inputs, outputs, 3, padding=1, bias=not norm),
+            nn.BatchNorm2d(outputs) if norm else None,
+            ACTIVATIONS[activation](),
+            nn.Conv2d(outputs, outputs, 3, padding=1, bias=not norm),
+            nn.MaxPool2d(2),
+            nn.BatchNorm2d(outputs) if norm else None,
+            ACTIVATIONS[activation](),
+        ]
+    layers += [
+        Lambda(lambda x: x.mean(dim=(2, 3), keepdim=True), at_inference=True),
+        nn.Flatten(),
+        nn.Linear(4, 5, bias=not norm),
         nn.BatchNorm1d(5) if norm else None,
         ACTIVATIONS[activation](),
         Lambda(dropout) if dropout else None,

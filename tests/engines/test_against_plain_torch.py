@@ -10,12 +10,16 @@ from stages.engines.scratch_engine import ScratchClassifier
 from stages.engines.torch_engine import TorchClassifier
 from stages.pipeline.rng import spawn_generators
 from tests.configs import make_config
-from tests.engines.plain_torch import ACTIVATIONS, OPTIMIZERS, Dropout, PlainTraining, convolutional, dense
+from tests.engines.plain_torch import ACTIVATIONS, OPTIMIZERS, Dropout, PlainTraining, convolutional, deep, dense
 
 SEED, STEPS = 5, 6
 RATES = {"sgd": 0.3, "momentum": 0.05, "nesterov": 0.05, "rmsprop": 0.002, "adam": 0.003, "adamw": 0.003}
 DENSE = {"hidden_sizes": [6, 5]}
 CONVOLUTIONAL = {"channels": [2, 3], "hidden_sizes": [5]}
+DEEP: dict[str, Any] = {
+    **{"channels": [2, 3, 4], "convolutions": 2, "kernel_size": 3, "padding": 1, "global_avg_pool": True},
+    "hidden_sizes": [5],
+}
 EVERYTHING = {
     "batch_norm": True,
     "dropout": 0.3,
@@ -39,9 +43,12 @@ TOGETHER: dict[str, dict[str, Any]] = {
     **{f"all with {name}": {"name": name, "momentum": 0.6, **EVERYTHING} for name in OPTIMIZERS},
     **{f"all with {name}": {"activation": name, **EVERYTHING} for name in ACTIVATIONS},
 }
-CASES = {name: (dense, DENSE | options) for name, options in (ALONE | TOGETHER).items()} | {
-    f"{name}, convolution": (convolutional, CONVOLUTIONAL | options)
-    for name, options in ({"plain": {}, "batch_norm": {"batch_norm": True}} | TOGETHER).items()
+IN_BLOCKS: dict[str, dict[str, Any]] = {"plain": {}, "batch_norm": {"batch_norm": True}}
+CASES = {
+    **{name: (dense, DENSE | options) for name, options in (ALONE | TOGETHER).items()},
+    **{f"{name}, convolution": (convolutional, CONVOLUTIONAL | each) for name, each in (IN_BLOCKS | TOGETHER).items()},
+    **{f"{name}, deep": (deep, DEEP | each) for name, each in IN_BLOCKS.items()},
+    **{f"{name}, deep": (deep, DEEP | TOGETHER[name]) for name in ("all with adamw", "all with gelu")},
 }
 EngineClass = type[ScratchClassifier] | type[TorchClassifier]
 
@@ -78,4 +85,4 @@ def test_losses_weights_and_predictions_are_those_of_plain_torch(engine: EngineC
     for name, tensor in plain.average.items():
         np.testing.assert_allclose(state[name], tensor.numpy(), rtol=1e-7, atol=1e-10, err_msg=name)
     images = generator.normal(size=(9, 28, 28))
-    np.testing.assert_allclose(classifier.predict(images), plain.predict(images), rtol=1e-5)
+    np.testing.assert_allclose(classifier.predict(images), plain.predict(images), rtol=1e-5, atol=1e-30)

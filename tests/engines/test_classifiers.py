@@ -317,6 +317,7 @@ def test_a_file_whose_weights_or_network_are_others_is_refused_in_one_line(engin
         {"network": network | {"batch_norm": True}},
         {"network": network | {"activation": "step"}},
         {"network": network | {"unknown": 1}},
+        {"network": network | {"channels": [1, 1, 1]}},
         {"pixel_mean": "text"},
         {"pixel_std": "text"},
     ]
@@ -328,6 +329,17 @@ def test_a_file_whose_weights_or_network_are_others_is_refused_in_one_line(engin
     other = engine.from_bytes(resaved(whole, pixel_mean=0.5, network=network | {"activation": "tanh"}))
     assert other.standardization == Standardization(0.5, 0.3)
     assert other.config.network.activation == "tanh"
+
+
+def test_a_model_of_before_a_key_was_added_is_what_it_was(engine: EngineClass) -> None:
+    """The added keys' defaults are what they decide on now."""
+    config = make_config(channels=[2, 3], hidden_sizes=[5], batch_norm=True)
+    classifier = engine(config, spawn_generators(0), Standardization(0.1, 0.3))
+    added = {"convolutions", "kernel_size", "padding", "global_avg_pool"}
+    old = classifier.config.network.model_dump(exclude=added)
+    loaded = engine.from_bytes(resaved(classifier.to_bytes(), network=old))
+    assert loaded.config.network == config.network
+    assert loaded.to_bytes() == classifier.to_bytes()
 
 
 def test_a_network_that_the_weights_do_not_fit_is_never_allocated(engine: EngineClass) -> None:

@@ -5,12 +5,16 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from stages.engines.config import ENGINES, SHARED, EngineConfig, TorchConfig, merge
+from stages.engines.config import ENGINES, SHARED, EngineConfig, NetworkConfig, TorchConfig, merge
 from tests.configs import make_config
 
 TINY, HUGE = 5e-324, 10**9  # the smallest float above 0; the largest number of most keys
 RANGES: dict[str, tuple[object, list[object], list[object]]] = {  # default, the outermost allowed, and beyond them
     "network.channels": ([], [[], [1], [1000], [3, 2]], [[0], [1001], [1, 1, 1], [2.0], 2]),
+    "network.convolutions": (1, [1, 3], [0, 4, 1.5]),
+    "network.kernel_size": (5, [1, 28], [0, 29, 1.5]),
+    "network.padding": (0, [0, 28], [-1, 29, 1.5]),
+    "network.global_avg_pool": (False, [False, True], [0, 1, "true", None]),
     "network.hidden_sizes": ([128, 64], [[], [1], [10_000], [1] * 20], [[0], [10_001], [1] * 21, [2.0], 2]),
     "network.activation": ("relu", ["relu", "leaky_relu", "sigmoid", "tanh", "gelu"], ["ReLU", "elu", None]),
     "network.batch_norm": (False, [False, True], [0, 1, "true", None]),
@@ -76,6 +80,38 @@ def test_what_is_beyond_them_is_refused(name: str) -> None:
     for value in [*RANGES[name][2], float("nan"), float("inf"), {}]:
         with pytest.raises(ValidationError):
             changed(TorchConfig(), name, value)
+
+
+GEOMETRIES: list[tuple[dict[str, Any], int, str]] = [  # most blocks, and why there are no more
+    ({}, 2, "in block 3, feature maps of 4x4 are too small for kernels of 5x5"),
+    ({"convolutions": 2}, 2, "in block 3, feature maps of 1x1 are too small for kernels of 5x5"),
+    ({"convolutions": 3, "kernel_size": 3}, 2, "in block 3, feature maps of 2x2 are too small for kernels of 3x3"),
+    (
+        {"convolutions": 3, "kernel_size": 3, "padding": 1},
+        4,
+        "in block 5, feature maps of 1x1 are too small for pooling of 2x2",
+    ),
+    ({"kernel_size": 1}, 4, "in block 5, feature maps of 1x1 are too small for pooling of 2x2"),
+    ({"kernel_size": 28}, 0, "in block 1, feature maps of 1x1 are too small for pooling of 2x2"),
+    ({"kernel_size": 28, "padding": 1}, 1, "in block 2, feature maps of 1x1 are too small for kernels of 28x28"),
+]
+
+
+@pytest.mark.parametrize(("geometry", "most", "reason"), GEOMETRIES)
+def test_there_are_as_many_blocks_as_the_images_allow(geometry: dict[str, Any], most: int, reason: str) -> None:
+    assert len(NetworkConfig(channels=[1] * most, **geometry).sides()) == most
+    for blocks in (most + 1, 20):
+        with pytest.raises(
+            ValidationError, match=f"channels: must be of a length <= {most} with .* {reason}; got .* {blocks} "
+        ):
+            NetworkConfig(channels=[1] * blocks, **geometry)
+
+
+def test_maps_that_padding_enlarges_allow_20_blocks() -> None:
+    growing: dict[str, Any] = {"kernel_size": 1, "padding": 1}
+    assert NetworkConfig(channels=[1] * 20, **growing).sides()[:4] == [15, 8, 5, 3]
+    with pytest.raises(ValidationError, match="at most 20 items"):
+        NetworkConfig(channels=[1] * 21, **growing)
 
 
 def test_an_unknown_key_is_refused_in_every_section() -> None:

@@ -45,13 +45,52 @@ def test_each_block_is_its_product_pooling_normalization_activation_and_dropout_
         "Linear",
     ]
     assert layer_names(nn, channels=[], hidden_sizes=[], batch_norm=True, dropout=0.5) == ["Flatten", "Linear"]
+    assert layer_names(nn, channels=[], hidden_sizes=[], global_avg_pool=True) == ["Flatten", "Linear"]
 
 
 @libraries
-def test_kernels_are_5x5_pools_2x2_and_dropout_drops_what_is_asked_for(nn: Any) -> None:
-    for layer in build_layers(nn, make_config(channels=[2, 3], hidden_sizes=[6], dropout=0.25).network):
+@pytest.mark.parametrize("convolutions", [1, 2, 3])
+def test_a_block_has_its_pooling_after_the_last_of_its_convolutions(nn: Any, convolutions: int) -> None:
+    """All feature maps are averaged to a pixel each, where that is asked for."""
+    options = {"channels": [2, 3], "convolutions": convolutions, "kernel_size": 3, "padding": 1, "hidden_sizes": []}
+    plain, last = ("Conv2d", "ReLU"), ("Conv2d", "MaxPool2d", "ReLU")
+    normalized, last_normalized = ("Conv2d", "BatchNorm2d", "ReLU"), ("Conv2d", "MaxPool2d", "BatchNorm2d", "ReLU")
+    assert layer_names(nn, **options) == [*(plain * (convolutions - 1) + last) * 2, "Flatten", "Linear"]
+    assert layer_names(nn, **options, batch_norm=True, global_avg_pool=True) == [
+        *(normalized * (convolutions - 1) + last_normalized) * 2,
+        *("AvgPool2d", "Flatten", "Linear"),
+    ]
+
+
+@engines
+@pytest.mark.parametrize("global_avg_pool", [False, True])
+@pytest.mark.parametrize(
+    "options",
+    [
+        *({"channels": [2] * count} for count in range(3)),
+        *({"channels": [2] * count, "kernel_size": 1, "padding": 2} for count in (1, 6)),
+        *({"channels": [2] * 2, "kernel_size": 4, "padding": 2, "convolutions": count} for count in (1, 2, 3)),
+        {"channels": [2] * 4, "kernel_size": 3, "padding": 1},
+    ],
+)
+def test_a_network_of_any_geometry_gives_ten_probabilities(
+    engine: EngineClass, options: dict[str, Any], global_avg_pool: bool
+) -> None:
+    """So the first linear layer has as many inputs as the feature maps have pixels, or as there are maps."""
+    classifier = engine(make_config(**options, hidden_sizes=[], global_avg_pool=global_avg_pool), spawn_generators(0))
+    assert classifier.predict(np.ones((3, 28, 28), np.float32)).shape == (3, 10)
+    if global_avg_pool and options["channels"]:
+        assert [*classifier.state_dict().values()][-2].shape == (10, 2)
+
+
+@libraries
+def test_kernels_padding_and_dropout_are_what_is_asked_for_and_pools_are_2x2(nn: Any) -> None:
+    options = {"channels": [2, 3], "convolutions": 2, "kernel_size": 3, "padding": 2, "global_avg_pool": True}
+    for layer in build_layers(nn, make_config(hidden_sizes=[6], dropout=0.25, **options).network):
         if isinstance(layer, nn.Conv2d):
-            assert (layer.kernel_size, layer.stride, layer.padding) == ((5, 5), (1, 1), (0, 0))
+            assert (layer.kernel_size, layer.stride, layer.padding) == ((3, 3), (1, 1), (2, 2))
+        if isinstance(layer, nn.AvgPool2d):  # 28 -> 32 -> 16 -> 20 -> 10 pixels
+            assert layer.kernel_size in (10, (10, 10))
         if isinstance(layer, nn.MaxPool2d):
             assert (layer.kernel_size, layer.stride) in (((2, 2), (2, 2)), (2, 2))
         if isinstance(layer, nn.Dropout):
@@ -93,6 +132,22 @@ SHAPES: list[tuple[dict[str, Any], dict[str, tuple[int, ...]]]] = [
             **{f"6.{name}": (5,) for name in ("weight", "bias", "running_mean", "running_var")},
             "8.weight": (10, 5),
             "8.bias": (10,),
+        },
+    ),
+    (
+        {"channels": [2, 3], "convolutions": 2, "kernel_size": 3, "padding": 1, "global_avg_pool": True}
+        | {"hidden_sizes": []},
+        {
+            "0.weight": (2, 1, 3, 3),
+            "0.bias": (2,),
+            "2.weight": (2, 2, 3, 3),
+            "2.bias": (2,),
+            "5.weight": (3, 2, 3, 3),
+            "5.bias": (3,),
+            "7.weight": (3, 3, 3, 3),
+            "7.bias": (3,),
+            "12.weight": (10, 3),
+            "12.bias": (10,),
         },
     ),
 ]

@@ -18,6 +18,10 @@ from tests.configs import make_config
 AUGMENTED = {"enabled": True, "rotation": 5.0, "shift": 1.0, "scale": 0.1, "shear": 5.0, "elastic": 0.5}
 OPTIONS: dict[str, tuple[object, dict[str, Any]]] = {  # another value, and what is beside it
     "network.channels": ([2], {}),
+    "network.convolutions": (2, {"channels": [2]}),
+    "network.kernel_size": (4, {"channels": [2]}),
+    "network.padding": (1, {"channels": [2]}),
+    "network.global_avg_pool": (True, {"channels": [2]}),
     "network.hidden_sizes": ([5, 6], {}),
     "network.activation": ("leaky_relu", {}),
     "network.batch_norm": (True, {}),

@@ -26,6 +26,15 @@ NETWORKS: dict[str, dict[str, Any]] = {
         "max_grad_norm": 1.0,
         "ema_decay": 0.9,
     },
+    "two padded 3x3 convolutions in each of three blocks, global average pooling": {
+        "channels": [3, 4, 5],
+        "convolutions": 2,
+        "kernel_size": 3,
+        "padding": 1,
+        "global_avg_pool": True,
+        "hidden_sizes": [],
+        "batch_norm": True,
+    },
 }
 
 

@@ -37,6 +37,7 @@ NETWORKS: list[dict[str, Any]] = [
     {"hidden_sizes": [32, 16], "dropout": 0.2},
     {"channels": [4], "hidden_sizes": []},
     {"channels": [3, 5], "hidden_sizes": [16]},
+    {"channels": [3, 4, 5], "convolutions": 2, "kernel_size": 3, "padding": 1, "global_avg_pool": True},
 ]
 VALUES = [0, *(sign * size for sign in (1, -1) for size in (1e-30, 1e-3, 0.5, 1, 2, 5, 8.4, 8.5, 20, 100, 1e4))]
 LAYERS: list[tuple[nn.Module, torch.nn.Module, tuple[int, ...]]] = [  # with other arguments than build_layers gives
@@ -49,6 +50,8 @@ LAYERS: list[tuple[nn.Module, torch.nn.Module, tuple[int, ...]]] = [  # with oth
     (nn.Conv2d(3, 2, 1, bias=False), torch.nn.Conv2d(3, 2, 1, bias=False), (3, 4, 5)),
     (nn.MaxPool2d(2), torch.nn.MaxPool2d(2), (3, 7, 9)),
     (nn.MaxPool2d((3, 2), (2, 1)), torch.nn.MaxPool2d((3, 2), (2, 1)), (2, 8, 6)),
+    (nn.AvgPool2d(3), torch.nn.AvgPool2d(3), (4, 3, 3)),
+    (nn.AvgPool2d((3, 2), (2, 1)), torch.nn.AvgPool2d((3, 2), (2, 1)), (2, 8, 6)),
     (nn.BatchNorm1d(6, eps=0.1), torch.nn.BatchNorm1d(6, eps=0.1), (6,)),
     (nn.BatchNorm2d(3, eps=0.1), torch.nn.BatchNorm2d(3, eps=0.1), (3, 4, 5)),
     (nn.LeakyReLU(0.3), torch.nn.LeakyReLU(0.3), (len(VALUES),)),
@@ -107,7 +110,7 @@ def in_float64(classifier: Any) -> torch.nn.Sequential:
 
 
 @pytest.mark.parametrize("batch_norm", [False, True], ids=["", "batch_norm"])
-@pytest.mark.parametrize("network", NETWORKS, ids=["dense", "one_block", "two_blocks"])
+@pytest.mark.parametrize("network", NETWORKS, ids=["dense", "one_block", "two_blocks", "deep"])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("engine", ENGINES)
 def test_the_page_computes_an_engines_network(
@@ -223,6 +226,7 @@ def test_how_a_number_came_about_adds_up_in_every_layer_even_for_a_black_and_a_w
                         ...{type: layer.type, inputShape: layer.inputShape, outputShape: layer.outputShape},
                         ...{before: network.layers[index - 1]?.type, input: list(network.inputOf(index))},
                         ...{output: list(outputs[index]), weight: list(layer.weight), positions},
+                        ...{kernel: layer.kernel_size, padding: layer.padding},
                         units: units.map((unit) => ({...unit, weights: list(unit.weights), inputs: list(unit.inputs)})),
                     };
                 });
@@ -255,14 +259,19 @@ def assert_unit_of_its_type(layer: dict[str, Any], position: int, unit: dict[str
             expected: Any = maps.ravel()
             assert len(unit["shape"]) == (3 if layer["before"] == "Flatten" else 1)
         case "Conv2d":
-            _, row, column = output
-            expected = maps[:, row : row + 5, column : column + 5]
+            (_, row, column), (side, _), (padding, _) = output, layer["kernel"], layer["padding"]
+            padded = np.pad(maps, ((0, 0), (padding, padding), (padding, padding)))
+            expected = padded[:, row : row + side, column : column + side]
             assert unit["shape"] == list(expected.shape)
         case "MaxPool2d":
             channel, row, column = output
             expected = maps[channel, 2 * row : 2 * row + 2, 2 * column : 2 * column + 2]
             assert unit["output"] == max(unit["inputs"])
             assert unit["shape"] == [1, 2, 2]
+        case "AvgPool2d":  # of the whole map
+            expected = maps[output[0]]
+            assert unit["output"] == pytest.approx(np.mean(unit["inputs"]), rel=1e-6, abs=1e-6)
+            assert unit["shape"] == [1, *expected.shape]
         case _:
             expected = maps.ravel()[position]
             assert unit["shape"] == [1]

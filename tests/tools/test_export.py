@@ -37,6 +37,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "dense with everything": {"hidden_sizes": [32, 16], "batch_norm": True, "dropout": 0.3, "ema_decay": 0.9},
     "convolutional": {"channels": [4, 6], "hidden_sizes": [16]},
     "convolutional with everything": {"channels": [4], "hidden_sizes": [16], "batch_norm": True, "dropout": 0.3},
+    "deep": {"channels": [3, 4, 5], "convolutions": 2, "kernel_size": 3, "padding": 1, "global_avg_pool": True},
 }
 TOLERANCE = 1e-5
 COMMAND = ("python", "-m", "stages.tools.export")
@@ -124,6 +125,7 @@ def test_another_implementation_of_onnx_gives_the_same(network: str) -> None:
         ("Conv2d", {"in_channels": 2, "out_channels": 3, "kernel_size": (3, 5), "stride": (2, 1), "padding": (1, 2)}),
         ("Conv2d", {"in_channels": 2, "out_channels": 3, "kernel_size": 3, "stride": 3, "bias": False}),
         ("MaxPool2d", {"kernel_size": (3, 2), "stride": 1}),
+        ("AvgPool2d", {"kernel_size": (3, 2), "stride": (2, 1)}),
         ("LeakyReLU", {"negative_slope": 0.3}),
         ("BatchNorm2d", {"num_features": 2, "eps": 0.1}),
     ],

@@ -11,6 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stages.engines.scratch_engine import ScratchClassifier
+from stages.engines.torch_engine import TorchClassifier
 from stages.pipeline.classifier import Images, Labels, Probabilities
 from stages.pipeline.errors import PipelineError
 from stages.pipeline.rng import spawn_generators
@@ -127,6 +129,27 @@ def test_batch_norm_of_hidden_layers_refuses_what_leaves_a_batch_of_one_image(
         with pytest.raises(PipelineError, match=f"of one image, and batch_size {batch_size} leaves one of {count}:"):
             _check_batch_norm(split, given_config)
     else:
+        _check_batch_norm(split, given_config)
+
+
+@pytest.mark.parametrize("engine", [ScratchClassifier, TorchClassifier])
+@pytest.mark.parametrize("hidden_sizes", [[], [4]])
+@pytest.mark.parametrize("blocks", range(5))
+def test_refused_is_exactly_what_an_engine_cannot_train_on(
+    engine: type[ScratchClassifier] | type[TorchClassifier], hidden_sizes: list[int], blocks: int
+) -> None:
+    """Four blocks end in feature maps of 1x1, with one value per channel and image, as a hidden layer's unit has."""
+    network = {"channels": [2] * blocks, "kernel_size": 3, "padding": 1, "hidden_sizes": hidden_sizes}
+    given_config = config(batch_norm=True, batch_size=1, **network)
+    classifier = engine(given_config, spawn_generators(0))
+    split = numbered_images(1, 0)
+    if hidden_sizes or blocks == 4:
+        with pytest.raises(ValueError, match="more than 1 value per channel"):
+            classifier.train_batch(split.images, split.labels, 0.1)
+        with pytest.raises(PipelineError, match="batch_norm cannot train on a batch of one image"):
+            _check_batch_norm(split, given_config)
+    else:
+        classifier.train_batch(split.images, split.labels, 0.1)
         _check_batch_norm(split, given_config)
 
 

@@ -1,4 +1,4 @@
-"""Convolution and pooling of images and feature maps (N, channels, height, width), "NCHW".
+"""Convolution of images and feature maps (N, channels, height, width), "NCHW".
 
 In memory, Conv2d works on (height, channels, width, N), "HCWN".
 """
@@ -7,29 +7,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from stages.engines.scratch.layers import Array, Module
-
-Pair = tuple[int, int]
-
-
-def pair(value: int | Pair) -> Pair:
-    """One number stands for height and width alike."""
-    return value if isinstance(value, tuple) else (value, value)
-
-
-def nchw_to_hcwn(x: Array) -> Array:
-    """(N, channels, height, width) as a view (height, channels, width, N)."""
-    return x.transpose(2, 1, 3, 0)
-
-
-def hcwn_to_nchw(x: Array) -> Array:
-    """(height, channels, width, N) as a view (N, channels, height, width)."""
-    return x.transpose(3, 1, 0, 2)
-
-
-def check_window_fits(x: Array, window: Pair) -> None:
-    """Raise ValueError when ``x`` (height, channels, width, N) is smaller than the window (height, width)."""
-    if x.shape[0] < window[0] or x.shape[2] < window[1]:
-        raise ValueError(f"a window of {window} does not fit into an input of {x.shape[::2]}")
+from stages.engines.scratch.windows import Pair, check_window_fits, hcwn_to_nchw, nchw_to_hcwn, pair
 
 
 class Conv2d(Module):
@@ -119,41 +97,3 @@ class Conv2d(Module):
             grad_padded[:, :, pixels] += grad_columns[:, :, column]
         top, left = self.padding
         return hcwn_to_nchw(grad_padded[top : height - top, :, left : grad_padded.shape[2] - left])
-
-
-class MaxPool2d(Module):
-    """The maximum of each window; ``stride`` defaults to the window's size."""
-
-    def __init__(self, kernel_size: int | Pair, stride: int | Pair | None = None) -> None:
-        super().__init__()
-        self.kernel_size = pair(kernel_size)
-        self.stride = self.kernel_size if stride is None else pair(stride)
-        self._overlaps = self.stride[0] < self.kernel_size[0] or self.stride[1] < self.kernel_size[1]
-
-    def _pixels(self, x: Array, row: int, column: int) -> Array:
-        """The pixel at (row, column) of every window, as a view (height, channels, width, N)."""
-        bottom, right = x.shape[0] - self.kernel_size[0] + row + 1, x.shape[2] - self.kernel_size[1] + column + 1
-        return x[row : bottom : self.stride[0], :, column : right : self.stride[1]]
-
-    def forward(self, x: Array) -> Array:
-        self._x = nchw_to_hcwn(x)
-        check_window_fits(self._x, self.kernel_size)
-        self._max = self._pixels(self._x, 0, 0).copy(order="K")
-        for row, column in list(np.ndindex(self.kernel_size))[1:]:
-            np.maximum(self._max, self._pixels(self._x, row, column), out=self._max)
-        return hcwn_to_nchw(self._max)
-
-    def backward_input(self, grad_output: Array) -> Array:
-        """The gradient goes to the pixel that was the maximum; on a tie to the first, as in PyTorch."""
-        gradient, grad_max = np.zeros_like(self._x), nchw_to_hcwn(grad_output)
-        unassigned = np.ones_like(self._max, bool)
-        for row, column in np.ndindex(self.kernel_size):
-            is_max = self._pixels(self._x, row, column) == self._max
-            is_max &= unassigned
-            unassigned ^= is_max
-            grad_pixels = self._pixels(gradient, row, column)
-            if self._overlaps:
-                grad_pixels += grad_max * is_max
-            else:
-                np.multiply(grad_max, is_max, out=grad_pixels)
-        return hcwn_to_nchw(gradient)

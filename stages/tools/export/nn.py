@@ -59,6 +59,15 @@ class MaxPool2d(ONNXLayer, nn.MaxPool2d):
         return {"kernel_shape": self.kernel_size, "strides": self.stride}
 
 
+class AvgPool2d(ONNXLayer, nn.AvgPool2d):
+    """Without padding."""
+
+    operator = "AveragePool"
+
+    def attributes(self) -> dict[str, Any]:
+        return {"kernel_shape": self.kernel_size, "strides": self.stride}
+
+
 class BatchNorm1d(ONNXLayer, nn.BatchNorm1d):
     """With the running averages."""
 

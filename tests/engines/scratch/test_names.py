@@ -53,7 +53,17 @@ def test_signature_is_part_of_torchs(name: str, ours: Callable[..., Any]) -> Non
 
 def test_every_layer_loss_optimizer_and_initializer_is_compared() -> None:
     assert exported(nn).keys() | exported(init).keys() | exported(optim).keys() == {
-        *("Sequential", "Flatten", "Linear", "Dropout", "Conv2d", "MaxPool2d", "BatchNorm1d", "BatchNorm2d"),
+        *(
+            "Sequential",
+            "Flatten",
+            "Linear",
+            "Dropout",
+            "Conv2d",
+            "MaxPool2d",
+            "AvgPool2d",
+            "BatchNorm1d",
+            "BatchNorm2d",
+        ),
         *("ReLU", "LeakyReLU", "Sigmoid", "Tanh", "GELU", "CrossEntropyLoss", "log_softmax"),
         *("xavier_uniform_", "xavier_normal_", "kaiming_uniform_", "kaiming_normal_"),
         *("SGD", "RMSprop", "Adam", "AdamW", "clip_grad_norm_"),

@@ -142,8 +142,8 @@ class Conv2d extends Module {
     }
 }
 
-/** The maximum of each window of each channel; rows and columns that fill no window are left out. */
-class MaxPool2d extends Module {
+/** Pools each window of each channel to one number; rows and columns that fill no window are left out. */
+class Pool2d extends Module {
     get outputShape() {
         return [this.inputShape[0], ...windowCounts(this)];
     }
@@ -154,6 +154,15 @@ class MaxPool2d extends Module {
         return windowIndices(this, row, column, channel, channel + 1);
     }
 
+    explain(position, x, output) {
+        const inputs = Float32Array.from(this.window(position), (index) => x[index]);
+        const formula = `${this.formula(inputs)} = ${short(output)}`;
+        return {weights: null, inputs, shape: [1, ...this.kernel_size], bias: 0, sum: output, formula};
+    }
+}
+
+/** The maximum of each window. */
+class MaxPool2d extends Pool2d {
     /** Keeps which pixel was each maximum; on a tie the first, as PyTorch does. */
     forward(x) {
         const outputs = new Float32Array(product(this.outputShape));
@@ -175,10 +184,34 @@ class MaxPool2d extends Module {
         return gradient;
     }
 
-    explain(position, x, output) {
-        const inputs = Float32Array.from(this.window(position), (index) => x[index]);
-        const formula = `max(${Array.from(inputs, short).join(", ")}) = ${short(output)}`;
-        return {weights: null, inputs, shape: [1, ...this.kernel_size], bias: 0, sum: output, formula};
+    formula(inputs) {
+        return `max(${Array.from(inputs, short).join(", ")})`;
+    }
+}
+
+/** The mean of each window. */
+class AvgPool2d extends Pool2d {
+    forward(x) {
+        const outputs = new Float32Array(product(this.outputShape));
+        return outputs.map((_, position) => {
+            const indices = this.window(position);
+            return indices.reduce((sum, index) => sum + x[index], 0) / indices.length;
+        });
+    }
+
+    /** Each of a window's n pixels has 1/n of the gradient; where windows overlap, the sum of these. */
+    backward(gradOutput) {
+        const gradient = new Float64Array(product(this.inputShape));
+        gradOutput.forEach((value, position) => {
+            const indices = this.window(position);
+            for (const index of indices) gradient[index] += value / indices.length;
+        });
+        return new Float32Array(gradient);
+    }
+
+    formula(inputs) {
+        const sum = inputs.reduce((total, each) => total + each, 0);
+        return `Σ input / ${inputs.length} = ${short(sum)} / ${inputs.length}`;
     }
 }
 
@@ -301,7 +334,7 @@ class GELU extends Activation {
 
 /** What a network's description may name: an added layer's class belongs here too. */
 const LAYER_CLASSES = {
-    Flatten, Dropout, Linear, Conv2d, MaxPool2d, BatchNorm1d, BatchNorm2d, ReLU, LeakyReLU, Sigmoid, Tanh, GELU,
+    Flatten, Dropout, Linear, Conv2d, MaxPool2d, AvgPool2d, BatchNorm1d, BatchNorm2d, ReLU, LeakyReLU, Sigmoid, Tanh, GELU,
 };
 
 /** Layers applied one after the other, from 784 pixels to the probabilities of ten classes. */

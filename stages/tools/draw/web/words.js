@@ -32,7 +32,8 @@ function layerName(layer) {
         case "Conv2d":
             return `Conv2d ${layer.in_channels} → ${layer.out_channels}, ${times(layer.kernel_size)}`;
         case "MaxPool2d":
-            return `MaxPool2d ${times(layer.kernel_size)}`;
+        case "AvgPool2d":
+            return `${type} ${times(layer.kernel_size)}`;
         case "BatchNorm1d":
         case "BatchNorm2d":
             return `${type} ${layer.num_features}`;
@@ -48,6 +49,7 @@ const SENTENCES = {
         `A map for each kernel: it slides over ${in_channels === 1 ? "the image" : `all ${in_channels} maps`} and lights up where its ` +
         `${times(kernel_size)} pattern is.`,
     MaxPool2d: ({kernel_size}) => `Keeps the largest of each ${times(kernel_size)} numbers: smaller maps, to which a small shift matters less.`,
+    AvgPool2d: () => "A number for each map: its mean. Where a pattern is no longer matters, only how much of it there is.",
     BatchNorm1d: () => "Rescales each unit by the mean and the standard deviation that it had in training.",
     BatchNorm2d: () => "Rescales each map by the mean and the standard deviation that it had in training.",
     ReLU: () => "Sums below zero become 0. What is left lights up.",
