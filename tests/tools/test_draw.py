@@ -20,7 +20,10 @@ from tests.tools.drawn_page import THREE, TWO_ONES, DrawnPage, build, download_t
 
 pytestmark = pytest.mark.slow
 
-EVERY_LAYER = {"channels": [4, 6], "hidden_sizes": [16], "activation": "tanh", "batch_norm": True, "dropout": 0.1}
+EVERY_LAYER = {
+    **{"channels": [4, 6], "convolutions": 2, "kernel_size": 3, "padding": 1, "global_avg_pool": True},
+    **{"hidden_sizes": [16], "activation": "tanh", "batch_norm": True, "dropout": 0.1},
+}
 SCREENS = {"phone": (360, 740), "large phone": (400, 800), "tablet": (820, 1100), "laptop": (1280, 720)} | {
     "projector": (1920, 1080)
 }
@@ -326,6 +329,9 @@ def test_the_page_fits_the_screen(page: DrawnPage, screen: str) -> None:
         const {left, right} = element.getBoundingClientRect(); return left < 0 || right > innerWidth;
     }).map(element => element.outerHTML.slice(0, 99))"""
     assert page.run(beyond) == []
+    tops = """return [...document.querySelectorAll(".network.chosen .maps")].map(field =>
+        new Set([...field.children].slice(0, 4).map(tile => tile.getBoundingClientRect().top)).size)"""
+    assert set(page.run(tops)) <= {1}  # the first four maps of a layer stand side by side
     seen_with_the_layers = page.run(
         """const field = document.querySelector(".network.chosen .layer:last-of-type .field");
         field.scrollIntoView({block: "center", behavior: "instant"});

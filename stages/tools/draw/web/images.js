@@ -24,7 +24,7 @@ class Raster {
 }
 
 /**
- * Numbers as an image: a vector [n] as squares in rows, [channels, height, width] as a tile for each channel.
+ * Numbers as an image: a vector [n] or [n, 1, 1] as squares in rows, [channels, height, width] as a tile for each channel.
  *
  * Below it stands the scale: which numbers have the strongest blue and red.
  */
@@ -32,7 +32,7 @@ class NumberImage {
     /** @param {number[]} shape  @param {string} label  what a screen reader says of it */
     constructor(shape, label) {
         this.shape = shape;
-        const isVector = shape.length === 1;
+        const isVector = shape.slice(1).every((length) => length === 1); // maps of one pixel, too
         [this.channels, this.height, this.width] = isVector ? [1, ...gridOf(shape[0])] : shape;
         this.tileSize = isVector ? shape[0] : this.height * this.width;
         this.rasters = Array.from({length: this.channels}, () => new Raster(this.width, this.height));
@@ -103,7 +103,7 @@ function gridOf(count) {
 
 /** Which size the style sheet gives the squares. */
 function kindOf(shape) {
-    if (shape.length === 1) return shape[0] <= 10 ? "few" : "squares";
-    const width = shape.at(-1);
-    return width >= 28 ? "image" : `maps ${width >= 18 ? "large" : width >= 10 ? "medium" : "small"}`;
+    const [channels, , width = 1] = shape;
+    if (width === 1) return channels <= 10 ? "few" : "squares";
+    return channels === 1 ? "image" : `maps ${width >= 18 ? "large" : width >= 10 ? "medium" : "small"}`;
 }

@@ -46,7 +46,7 @@ class LayerView {
     read() {
         const {pointed, values} = this;
         const isPointed = pointed >= 0 && values;
-        this.readout.textContent = isPointed ? `${unitName(this.image, pointed)}: ${number(values[pointed])}` : "";
+        this.readout.textContent = isPointed ? `${unitName(this.image.shape, pointed)}: ${number(values[pointed])}` : "";
     }
 }
 
@@ -72,7 +72,7 @@ class NetworkView {
     choose(view, position) {
         this.close();
         this.chosen = view;
-        const name = unitName(view.image, position);
+        const name = unitName(view.image.shape, position);
         this.panel = new UnitPanel(this.network, view.index, position, name, () => {
             this.close();
             view.image.field.focus({preventScroll: true});

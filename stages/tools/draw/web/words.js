@@ -69,9 +69,10 @@ function layerSentence(network, index) {
     return SENTENCES[layer.type]?.(layer) ?? "";
 }
 
-/** Where a number is in a layer's output. */
-function unitName(image, index) {
-    if (image.shape.length === 1) return `unit ${index}`;
-    const {channel, row, column} = image.place(index);
-    return image.channels === 1 ? `row ${row}, column ${column}` : `map ${channel}, row ${row}, column ${column}`;
+/** Where a number is in an output of this shape. */
+function unitName(shape, index) {
+    if (shape.length === 1) return `unit ${index}`;
+    const [channel, row, column] = unravel(index, shape);
+    const place = [shape[0] > 1 && `map ${channel}`, product(shape.slice(1)) > 1 && `row ${row}, column ${column}`];
+    return place.filter(Boolean).join(", ");
 }
