@@ -37,7 +37,8 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "dense with everything": {"hidden_sizes": [32, 16], "batch_norm": True, "dropout": 0.3, "ema_decay": 0.9},
     "convolutional": {"channels": [4, 6], "hidden_sizes": [16]},
     "convolutional with everything": {"channels": [4], "hidden_sizes": [16], "batch_norm": True, "dropout": 0.3},
-    "deep": {"channels": [3, 4, 5], "convolutions": 2, "kernel_size": 3, "padding": 1, "global_avg_pool": True},
+    "deep": {"channels": [3, 4, 5], "convolutions": 2, "kernel_size": 3, "padding": 1, "global_avg_pool": True}
+    | {"batch_norm": True},
 }
 TOLERANCE = 1e-5
 COMMAND = ("python", "-m", "stages.tools.export")
