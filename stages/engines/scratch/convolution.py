@@ -82,18 +82,29 @@ class Conv2d(Module):
         return gradient.reshape(*gradient.shape[:2], -1)
 
     def backward_input(self, grad_output: Array) -> Array:
-        """∂L/∂Pᵧ = Wᵀ Gᵧ, then col2im: a pixel is in several windows, and its gradient is the sum over them."""
-        gradient, (kernel_height, kernel_width) = self._as_matrices(grad_output), self.kernel_size
-        height, channels, _, batch_size = self._padded_shape
-        out_height, out_width = grad_output.shape[2:]
-        grad_columns = np.zeros((height, channels * kernel_width, out_width * batch_size), grad_output.dtype)
-        weights = self._weight_matrix().reshape(self.out_channels, kernel_height, -1).transpose(1, 2, 0)
-        for row, weight in enumerate(weights):
-            grad_columns[row : row + self.stride[0] * out_height : self.stride[0]] += np.matmul(weight, gradient)
-        grad_columns = grad_columns.reshape(height, channels, kernel_width, out_width, batch_size)
-        grad_padded: Array = np.zeros(self._padded_shape, grad_output.dtype)
+        """∂L/∂X, row by row, so that what is summed stays in the processor's cache."""
+        gradient, (top, left) = self._as_matrices(grad_output), self.padding
+        height, channels, width, batch_size = self._padded_shape
+        grad_input = np.empty((height - 2 * top, channels, width - 2 * left, batch_size), grad_output.dtype)
+        weights = self.parameters["weight"].transpose(1, 3, 2, 0)
+        weights = weights.reshape(-1, self.kernel_size[0], self.out_channels)
+        for row, grad_row in enumerate(grad_input, top):
+            grad_row[...] = self._grad_padded_row(row, weights, gradient)[:, left : width - left]
+        return hcwn_to_nchw(grad_input)
+
+    def _grad_padded_row(self, row: int, weights: Array, gradient: Array) -> Array:
+        """Σᵢ Wᵢᵀ Gᵧ over kernel rows i and output rows y with ``row`` = y · stride + i, then col2im along the width.
+
+        These rows of G are consecutive, so the sum is one matrix product. A pixel is in several columns of im2col, and
+        its gradient is the sum over them.
+        """
+        (kernel_height, kernel_width), (stride_y, stride_x) = self.kernel_size, self.stride
+        rows = range(max(0, (row - kernel_height) // stride_y + 1), min(row // stride_y + 1, len(gradient)))
+        weight = weights[:, [row - y * stride_y for y in rows]].reshape(len(weights), -1)
+        grad_columns = weight @ gradient[rows.start : rows.stop].reshape(-1, gradient.shape[2])
+        _, channels, width, batch_size = self._padded_shape
+        grad_columns = grad_columns.reshape(channels, kernel_width, -1, batch_size)
+        grad_row: Array = np.zeros((channels, width, batch_size), gradient.dtype)
         for column in range(kernel_width):
-            pixels = slice(column, column + self.stride[1] * out_width, self.stride[1])
-            grad_padded[:, :, pixels] += grad_columns[:, :, column]
-        top, left = self.padding
-        return hcwn_to_nchw(grad_padded[top : height - top, :, left : grad_padded.shape[2] - left])
+            grad_row[:, column : column + stride_x * grad_columns.shape[2] : stride_x] += grad_columns[:, column]
+        return grad_row

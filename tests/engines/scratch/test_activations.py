@@ -47,3 +47,9 @@ def test_the_error_function_has_13_digits() -> None:
     x = np.concatenate([np.linspace(-8, 8, 100_001), tiny, -tiny, huge, -huge])
     with np.errstate(over="ignore", under="ignore"):
         np.testing.assert_allclose(erf(x), scipy.special.erf(x), rtol=1e-13, atol=0)
+
+
+def test_the_error_function_has_every_digit_that_float32_can_show() -> None:
+    x = np.linspace(-8, 8, 1_000_001, dtype=np.float32)
+    assert erf(x).dtype == np.float32
+    np.testing.assert_allclose(erf(x), scipy.special.erf(x.astype(np.float64)), rtol=4e-7, atol=0)
