@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from stages.data import directory, package_index, synthetic, torchvision_mirrors
+from stages.data import directory, package_index, torchvision_mirrors
 from stages.data.raw_files import DatasetSpec, RawFiles, dataset_spec, sha256, verify
 from stages.pipeline.config import DataConfig, FetchConfig, Source
 from stages.pipeline.errors import PipelineError
@@ -77,6 +77,8 @@ def _record(dataset: str, digests: Mapping[str, str]) -> dict[str, Any]:
 
 def _fetch_from(source: Source, config: FetchConfig, seed: int, spec: DatasetSpec) -> RawFiles:
     if source == "synthetic":
+        from stages.data import synthetic  # here, because what it draws with takes a second to import
+
         return synthetic.fetch(config, seed)
     files = _SOURCES[source](config, spec)
     verify(files, spec)
