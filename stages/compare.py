@@ -5,7 +5,8 @@ Only these two, whatever other engines there are: the project's question is abou
 
 from pathlib import Path
 
-from stages.evaluation.results import comparison_metrics, rounded, summary
+from stages.evaluation.paired import comparison_metrics
+from stages.evaluation.results import rounded, summary
 from stages.pipeline.files import write_json
 from stages.pipeline.history import best_epoch, load_history
 from stages.pipeline.splits import load_labels, load_predictions

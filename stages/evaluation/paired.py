@@ -7,14 +7,27 @@ paired binomial proportions", Statistics in Medicine 33:2850.
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.optimize import brentq
-from scipy.stats import chi2, norm
 
-from stages.evaluation.metrics import Interval
+from stages.evaluation.metrics import QUANTILE, Interval
 from stages.pipeline.classifier import Labels
+
+
+def comparison_metrics(first: Labels, second: Labels, labels: Labels) -> dict[str, Any]:
+    """The metrics of two classifiers' predicted classes on the same images, for metrics/comparison.json."""
+    only_first, only_second = count_discordant(first, second, labels)
+    interval = tango_interval(only_first, only_second, len(labels))
+    return {
+        "accuracy_difference": (only_first - only_second) / len(labels),
+        "accuracy_difference_low": interval.low,
+        "accuracy_difference_high": interval.high,
+        "mcnemar_p": mcnemar_pvalue(only_first, only_second),
+        "agreement": float(np.mean(first == second)),
+        "both_wrong": int(np.sum((first != labels) & (second != labels))),
+    }
 
 
 class Discordant(NamedTuple):
@@ -31,9 +44,12 @@ def count_discordant(first: Labels, second: Labels, labels: Labels) -> Discordan
 
 
 def mcnemar_pvalue(only_first: int, only_second: int) -> float:
-    """McNemar's test without continuity correction (McNemar 1947), of the null hypothesis of equal accuracies."""
+    """McNemar's test without continuity correction (McNemar 1947), of the null hypothesis of equal accuracies.
+
+    Its statistic is (only_first − only_second)² / discordant, chi-squared with one degree of freedom: a squared normal.
+    """
     discordant = only_first + only_second
-    return float(chi2.sf((only_first - only_second) ** 2 / discordant, 1)) if discordant else 1.0
+    return math.erfc(abs(only_first - only_second) / math.sqrt(2 * discordant)) if discordant else 1.0
 
 
 def tango_interval(only_first: int, only_second: int, total: int) -> Interval:
@@ -42,12 +58,12 @@ def tango_interval(only_first: int, only_second: int, total: int) -> Interval:
     It has the differences that the score test does not reject (Tango 1998, "Equivalence test and confidence interval
     for the difference in proportions for the paired-sample design", Statistics in Medicine 17:891).
     """
-    estimate, quantile = (only_first - only_second) / total, norm.ppf(0.975)
+    estimate = (only_first - only_second) / total
 
     def excess(difference: float) -> float:
         """Positive where the score test rejects this difference, negative where it does not."""
         variance = _variance(difference, only_first, only_second, total)
-        return float((total * (estimate - difference)) ** 2 - quantile**2 * variance)
+        return float((total * (estimate - difference)) ** 2 - QUANTILE**2 * variance)
 
     step = 1e-12  # away from the estimate, where the excess may be 0
     low = brentq(excess, -1.0, estimate - step) if estimate > -1 else -1.0

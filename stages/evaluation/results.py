@@ -16,7 +16,6 @@ from stages.evaluation.metrics import (
     recall_per_class,
     wilson_interval,
 )
-from stages.evaluation.paired import count_discordant, mcnemar_pvalue, tango_interval
 from stages.pipeline.classifier import Labels, Probabilities
 from stages.pipeline.history import EpochMetrics
 from stages.pipeline.metrics import accuracy, cross_entropy
@@ -39,20 +38,6 @@ def engine_metrics(probabilities: Probabilities, labels: Labels) -> dict[str, An
         "calibration_error_high": calibration.high,
         "calibration_error_if_calibrated": calibration_error_if_calibrated(probabilities),
         "per_class": [None if np.isnan(recall) else recall for recall in recall_per_class(matrix).tolist()],
-    }
-
-
-def comparison_metrics(first: Labels, second: Labels, labels: Labels) -> dict[str, Any]:
-    """The metrics of two classifiers' predicted classes on the same images, for metrics/comparison.json."""
-    only_first, only_second = count_discordant(first, second, labels)
-    interval = tango_interval(only_first, only_second, len(labels))
-    return {
-        "accuracy_difference": (only_first - only_second) / len(labels),
-        "accuracy_difference_low": interval.low,
-        "accuracy_difference_high": interval.high,
-        "mcnemar_p": mcnemar_pvalue(only_first, only_second),
-        "agreement": float(np.mean(first == second)),
-        "both_wrong": int(np.sum((first != labels) & (second != labels))),
     }
 
 

@@ -18,8 +18,8 @@ from stages.evaluation.metrics import (
     macro_f1,
     wilson_interval,
 )
-from stages.evaluation.paired import mcnemar_pvalue, tango_interval
-from stages.evaluation.results import comparison_metrics, engine_metrics, rounded, summary
+from stages.evaluation.paired import comparison_metrics, mcnemar_pvalue, tango_interval
+from stages.evaluation.results import engine_metrics, rounded, summary
 from stages.evaluation.tables import make_tables, most_frequent_confusions
 from stages.pipeline.history import EpochMetrics
 from stages.pipeline.metrics import cross_entropy
