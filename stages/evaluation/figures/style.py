@@ -52,7 +52,9 @@ def width_of(columns: int) -> float:
 def to_png(figure: Figure) -> bytes:
     """Return the figure as a PNG file of at most 256 colors, a third of the size of a full one; deterministic."""
     canvas, file = FigureCanvasAgg(figure), io.BytesIO()
-    canvas.draw()  # once, where savefig draws twice and compresses what is only compressed again here
-    drawn = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    # Once, where savefig draws twice and compresses what is compressed again here.
+    canvas.draw()  # type: ignore[no-untyped-call]  # matplotlib leaves it untyped
+    pixels = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]  # as well
+    drawn = Image.fromarray(pixels).convert("RGB")
     drawn.quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=2).save(file, "PNG", optimize=True)
     return file.getvalue()
