@@ -118,7 +118,9 @@ class TorchClassifier:
 
     Images are (N, 28, 28) and labels (N,), as NumPy arrays; all arithmetic is in ``dtype`` on ``device``. Predicting
     and saving use the weights themselves, or with ``ema_decay`` > 0 their exponential moving average. Without
-    generators the weights are whatever PyTorch draws, to be loaded over.
+    generators the weights are whatever PyTorch draws, to be loaded over. Convolutions run on channels_last memory, in
+    which they are fastest (https://docs.pytorch.org/tutorials/intermediate/memory_format_tutorial.html); what leaves
+    here is contiguous as ever.
     """
 
     def __init__(
@@ -131,7 +133,8 @@ class TorchClassifier:
     ) -> None:
         self.config, self.standardization = config, standardization
         self.dtype, self.device = getattr(torch, dtype), torch.device(device)
-        self.network = nn.Sequential(*build_layers(nn, config.network)).to(self.device, self.dtype)
+        network = nn.Sequential(*build_layers(nn, config.network)).to(self.device, self.dtype)
+        self.network = network.to(memory_format=torch.channels_last)
         if generators:
             initialize(self.network, config.network, generators.weights)
             torch.manual_seed(int(generators.dropout.integers(2**63)))  # nn.Dropout takes no generator of its own
@@ -234,7 +237,8 @@ class TorchClassifier:
     def to_bytes(self) -> bytes:
         """Return a saved state_dict; config and standardization are in its metadata, where torch keeps versions."""
         state: OrderedDict[str, torch.Tensor] = OrderedDict(
-            (name, tensor.cpu().clone()) for name, tensor in _floating(self.inference_network).items()
+            (name, tensor.cpu().clone(memory_format=torch.contiguous_format))
+            for name, tensor in _floating(self.inference_network).items()
         )
         metadata = {
             "version": 1,

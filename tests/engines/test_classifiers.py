@@ -190,6 +190,18 @@ def test_a_saved_classifier_has_the_same_answers_network_and_standardization(
         np.testing.assert_allclose(loaded.predict(images), probabilities, rtol=1e-4, atol=1e-7)
 
 
+def test_weights_leave_a_classifier_contiguous_whatever_layout_they_are_trained_in(engine: EngineClass) -> None:
+    """Whoever reads the file or the arrays gets (out, in, height, width) in that order in memory."""
+    classifier = engine(make_config(channels=[4, 6], hidden_sizes=[8], ema_decay=0.9), spawn_generators(0))
+    classifier.train_batch(*random_examples(8), 0.1)
+    for array in (*classifier.state_dict().values(), *classifier.training_state().values()):
+        assert array.flags.c_contiguous
+    if engine is TorchClassifier:
+        saved = torch.load(io.BytesIO(classifier.to_bytes()), weights_only=True)
+        assert saved["3.weight"].shape == (6, 4, 5, 5)
+        assert all(tensor.is_contiguous() for tensor in saved.values())
+
+
 def test_what_is_saved_and_predicts_is_the_moving_average(engine: EngineClass) -> None:
     """With a decay near 1, it moves less than the weights that are trained, and is not them."""
     images, labels = random_examples(50)
