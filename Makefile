@@ -15,7 +15,8 @@
 # make check        format, lint and type checks
 # make fuzz         give every parser 100,000 damaged files, 2 minutes
 # make mutation     break what computes results, line by line, and see the tests go red, 100 minutes; MODULES="stages/..."
-# make bench        time training in both engines, and in what else people use; writes benchmark.json
+# make bench        time training in both engines, and in what else people use; writes benchmark.json; ROUNDS=1
+#                   NETWORKS="784-128-64-10 conv-16-32-128" for some
 # make handwriting  read test digits drawn as scans and photos, and write metrics/handwriting.json, 8 minutes
 # make seeds        train with seeds 1 to 10 and write metrics/seeds.json
 # make recipes      train the README's recipes with 3 seeds each and write metrics/recipes.json, about an hour
@@ -34,7 +35,7 @@ unexport PIP_USER PIP_TARGET PIP_PREFIX PIP_ROOT PIP_DRY_RUN PIP_NO_DEPS GIT_DIR
 TARGETS = all scratch reproduce plots predict draw screenshot quick export gate test test-all portability check fuzz mutation bench \
     handwriting seeds recipes
 .PHONY: $(TARGETS) preflight
-$(TARGETS) .venv/installed .venv/scratch .venv/export: | preflight
+$(TARGETS) .venv/installed .venv/scratch .venv/export .venv/bench: | preflight
 
 all: .venv/installed
 	.venv/bin/python -m stages.engines.config
@@ -91,8 +92,8 @@ fuzz: .venv/installed
 mutation: .venv/installed
 	.venv/bin/python -m tests.mutation $(MODULES)
 
-bench: .venv/installed
-	.venv/bin/python -m tests.benchmarks.speed
+bench: .venv/bench
+	.venv/bin/python -m tests.benchmarks.speed $(NETWORKS) $(if $(ROUNDS),--rounds $(ROUNDS))
 
 handwriting: .venv/installed
 	.venv/bin/python -m tests.benchmarks.handwriting
@@ -119,6 +120,10 @@ FAILED = { echo "error: pip failed, as it says above; if it had no network, run 
 	@$(PYTHON) stages/tools/preflight.py scratch
 	$(PYTHON) -m venv .venv
 	@$(PIP) . || $(FAILED)
+	touch $@
+
+.venv/bench: .venv/installed
+	@$(PIP) '.[bench]' || $(FAILED)
 	touch $@
 
 .venv/export: $(BASE)

@@ -149,6 +149,7 @@ def test_each_way_to_install_brings_what_it_says_and_no_more(index: Index, tmp_p
     assert {"main/onnx sent", "main/onnxruntime sent"} <= asked
     assert not {name for name in asked if re.search("torch|nvidia", name)}
     assert make(".venv/export") == set()
+    assert {"main/jax sent", "main/optax sent"} <= make(".venv/bench")
     (project.folder / "pyproject.toml").touch()
     asked = make(".venv/installed")  # the CPU's PyTorch stays
     assert "main/hatchling sent" in asked

@@ -11,7 +11,7 @@ from typing import Any
 from stages.engines.scratch_engine import make
 from stages.pipeline.classifier import UNSTANDARDIZED
 from stages.pipeline.rng import spawn_generators
-from tests.benchmarks.contenders import BATCH, Task, config_for, random_split
+from tests.benchmarks.task import BATCH, Task, config_for, random_split
 
 PASSES = ("forward", "backward_parameters", "backward_input")
 STEPS = 100

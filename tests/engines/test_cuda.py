@@ -9,7 +9,7 @@ from stages.engines.config import NetworkConfig, TorchConfig
 from stages.engines.torch_engine import TorchClassifier, make
 from stages.pipeline.classifier import UNSTANDARDIZED
 from stages.pipeline.rng import spawn_generators
-from tests.benchmarks.contenders import random_split
+from tests.benchmarks.task import random_split
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 
