@@ -1,10 +1,12 @@
 """Seconds of training until 97, 98, 99 and 99.5 % of test images are right, for both engines; part of ``make bench``.
 
-A choice of network, batch size, learning rate and epochs for each goal and engine was made once, on validation images
-and with other seeds: ``python -m tests.benchmarks.accuracy search ENGINE GOAL`` times the candidates. To measure, each
-choice is trained with five seeds, and the clock stops at the first evaluation on the test images that reaches the goal.
-It stands still during evaluation. A run may touch the goal by luck, once, before it stays above: among 20 evaluations
-that shortens times a little, in both engines alike.
+CHOSEN names a candidate for each goal and engine: network, batch size, learning rate and epochs. To choose one,
+``python -m tests.benchmarks.accuracy search ENGINE GOAL`` times all on validation images, with other seeds. The present
+entries are guesses that no finished search stands behind.
+
+To measure, each choice is trained with five seeds, and the clock stops at the first evaluation on the test images that
+reaches the goal. It stands still during evaluation. A run may touch the goal by luck, once, before it stays above:
+among 20 evaluations that shortens times a little, in both engines alike.
 """
 
 import json
@@ -76,7 +78,7 @@ CANDIDATES: dict[float, dict[str, Choice]] = {
         "5 epochs of 128": normalized(choice(5, 128, 0.006, [128], [32, 64]), augmented=True),
     },
 }
-# The name of the fastest candidate on validation images.
+# Provisional: to become the fastest candidate that `search` finds on validation images.
 CHOSEN: dict[float, dict[str, str]] = {
     0.97: {"scratch": "2 epochs of 128, 256", "torch": "2 epochs of 128, 256"},
     0.98: {"scratch": "4 epochs of 128, 512", "torch": "4 epochs of 128, 512"},
