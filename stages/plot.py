@@ -7,13 +7,13 @@ import pandas as pd
 from matplotlib import style
 from matplotlib.figure import Figure
 
-from stages.engines import ENGINES, load
+from stages.engines import ENGINES
 from stages.evaluation.figures import curves, mistakes, parity, reliability, weights
 from stages.evaluation.figures.style import STYLE, to_png
 from stages.pipeline.errors import PipelineError
 from stages.pipeline.files import write_bytes
 from stages.pipeline.history import load_history
-from stages.pipeline.splits import load_predictions, load_split, load_standardization
+from stages.pipeline.splits import load_filters, load_predictions, load_split, load_standardization
 from stages.pipeline.stage import run
 
 IMAGES = Path("plots/images")
@@ -37,14 +37,14 @@ def draw_all() -> dict[str, Figure]:
     probabilities = {engine: load_predictions(engine, len(labels)) for engine in ENGINES}
     histories = {engine: pd.DataFrame(load_history(engine)) for engine in ENGINES}
     losses = load_table(Path("plots/parity.csv"), parity.COLUMNS, "parity")
-    states = {engine: load(engine).state_dict() for engine in ENGINES}
+    filters = {engine: load_filters(engine) for engine in ENGINES}
     print("drawing the figures", flush=True)
     return {
         "curves": curves.draw(histories),
         "mistakes": mistakes.draw(images * std + mean, labels, probabilities),
         "parity": parity.draw(losses),
         "reliability": reliability.draw(probabilities, labels),
-        "weights": weights.draw(states),
+        "weights": weights.draw(filters),
     }
 
 

@@ -158,6 +158,8 @@ TEST_LABELS_NPY, TORCH_ROWS = f"{PROCESSED}test_labels.npy", f"{PREDICTIONS}torc
         ("compare", TORCH_ROWS, as_array(lambda rows: rows * 2), "probabilities that sum to 1"),
         ("compare", TORCH_ROWS, as_array(lambda rows: -rows), "probabilities that sum to 1"),
         ("plot", TORCH_ROWS, lambda content: content[:-1], "could only read"),
+        ("plot", "data/filters/torch.npy", as_array(lambda filters: filters[0]), "expected float32 (N, any, any)"),
+        ("plot", "data/filters/torch.npy", as_array(lambda filters: filters * np.nan), "finite"),
         ("plot", "plots/parity.csv", lambda content: content[:10], "missing or damaged"),
         ("plot", f"{PROCESSED}standardization.json", lambda content: content[:10], "damaged"),
     ],

@@ -176,7 +176,7 @@ def test_the_run_cache_has_every_stage_but_fetch(project: Project) -> None:
     """Without the record of the last run and without its outputs, no stage runs: all come out of the cache."""
     before = project.outputs()
     (project.folder / "dvc.lock").unlink()
-    for folder in ("data/processed", "data/predictions", "models/torch", "models/scratch", "plots"):
+    for folder in ("data/processed", "data/predictions", "data/filters", "models/torch", "models/scratch", "plots"):
         shutil.rmtree(project.folder / folder)
     output = project.dvc("repro")
     assert stages_run(output) == ["fetch"]

@@ -72,7 +72,7 @@ def test_the_files_that_a_stage_reads_are_what_dvc_yaml_lists(records: dict[str,
 
 def test_torch_is_loaded_where_it_is_used_and_nowhere_else(records: dict[str, Any]) -> None:
     users = {stage for stage, record in records.items() if "torch" in record["modules"]}
-    assert users == {"train_torch", "evaluate@torch", "parity", "plot"}
+    assert users == {"train_torch", "evaluate@torch", "parity"}
 
 
 # Who may import whom; what stands directly in stages/ may import all of these, and tools everything.

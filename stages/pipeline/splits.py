@@ -1,4 +1,4 @@
-"""The splits and predictions on disk, and the mean and standard deviation that standardized the pixels."""
+"""Arrays on disk: splits, predictions and first layers; and the mean and standard deviation of the pixels."""
 
 import json
 import math
@@ -12,7 +12,8 @@ from numpy.typing import DTypeLike, NDArray
 from stages.pipeline.classifier import CLASSES, IMAGE_SHAPE, Images, Labels, Probabilities, Standardization
 from stages.pipeline.errors import PipelineError
 
-PROCESSED, PREDICTIONS = Path("data/processed"), Path("data/predictions")
+PROCESSED, PREDICTIONS, FILTERS = Path("data/processed"), Path("data/predictions"), Path("data/filters")
+Filters = NDArray[np.float32]  # (units, height, width)
 
 
 class Split(NamedTuple):
@@ -75,16 +76,31 @@ def load_predictions(engine: str, count: int, folder: Path = PREDICTIONS) -> Pro
     return probabilities
 
 
-def _load(path: Path, dtype: DTypeLike, item_shape: tuple[int, ...], stage: str) -> NDArray[Any]:
-    """One array (N, *item_shape) as write_npy writes it."""
+def load_filters(engine: str, folder: Path = FILTERS) -> Filters:
+    """Read the weights of one engine's first layer as images, float32 (units, height, width).
+
+    Raises PipelineError, with the file's name, for a file that is missing or not what the evaluate stage writes.
+    """
+    path, stage = folder / f"{engine}.npy", f"evaluate@{engine}"
+    filters: Filters = _load(path, np.float32, (None, None), stage)
+    if not np.isfinite(filters).all():
+        raise _error(path, "weights must be finite numbers", stage)
+    return filters
+
+
+def _load(path: Path, dtype: DTypeLike, item_shape: tuple[int | None, ...], stage: str) -> NDArray[Any]:
+    """One array (N, *item_shape) as write_npy writes it; None is any length."""
+    lengths = (None, *item_shape)
     try:
         array = np.load(path, allow_pickle=False)
         if not isinstance(array, np.ndarray):
             raise ValueError("not an .npy file")
-        shape = (len(array) if array.ndim else 0, *item_shape)
-        if array.dtype != dtype or array.shape != shape or not array.size or not array.flags.c_contiguous:
-            expected = f"{np.dtype(dtype)} (N{''.join(f', {length}' for length in item_shape)})"
-            raise ValueError(f"expected {expected}, found {array.dtype} {array.shape}")
+        fits = len(lengths) == array.ndim and all(
+            expected in (None, found) for expected, found in zip(lengths, array.shape, strict=True)
+        )
+        if array.dtype != dtype or not fits or not array.size or not array.flags.c_contiguous:
+            expected = ", ".join(["N", *(str(length or "any") for length in item_shape)])
+            raise ValueError(f"expected {np.dtype(dtype)} ({expected}), found {array.dtype} {array.shape}")
         return array
     except FileNotFoundError:
         raise _error(path, "missing", stage) from None

@@ -17,9 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.special import softmax
 
-from stages import plot
-from stages.engines.scratch_engine import ScratchClassifier
-from stages.engines.torch_engine import TorchClassifier
+from stages import evaluate, plot
 from stages.evaluation.calibration import CalibrationBins, expected_calibration_error
 from stages.evaluation.figures import curves, mistakes, parity, reliability, weights
 from stages.evaluation.figures.style import ENGINE_COLORS, STYLE, engine_colors, to_png
@@ -27,7 +25,6 @@ from stages.evaluation.metrics import wilson_interval
 from stages.pipeline.errors import PipelineError
 from stages.pipeline.files import write_bytes, write_csv, write_json, write_npy
 from stages.pipeline.history import EpochMetrics, load_history
-from tests.configs import make_config
 
 ENGINES = ("torch", "scratch")
 MANY = ("torch", "scratch", "zeta", "abacus", "jax", "mlx", "candle", "tinygrad", "burn")
@@ -63,8 +60,7 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for engine, wrong in (("torch", 25), ("scratch", 40)):
         write_npy(Path(f"data/predictions/{engine}.npy"), predictions(2, wrong))
         write_csv(Path(f"plots/{engine}/history.csv"), EpochMetrics._fields, [(1, 0.001, 2.0, 0.5, 2.1, 0.4)])
-    write_bytes(Path("models/torch/mnist_model.pth"), TorchClassifier(make_config(hidden_sizes=[64])).to_bytes())
-    write_bytes(Path("models/scratch/model.npz"), ScratchClassifier(make_config(hidden_sizes=[])).to_bytes())
+        write_npy(Path(f"data/filters/{engine}.npy"), np.eye(wrong, 784, dtype=np.float32).reshape(wrong, 28, 28))
     return tmp_path
 
 
@@ -91,7 +87,9 @@ def test_the_stage_leaves_its_figures_alone_and_small_whatever_matplotlibrc_says
             assert is_shown or name == "weights" or (name, engine) == ("parity", "torch"), f"{name} lacks {rgb}"
 
 
-@pytest.mark.parametrize("name", ["data/predictions/torch.npy", "plots/scratch/history.csv", "plots/parity.csv"])
+@pytest.mark.parametrize(
+    "name", ["data/predictions/torch.npy", "data/filters/scratch.npy", "plots/scratch/history.csv", "plots/parity.csv"]
+)
 def test_a_missing_file_is_named(results: Path, name: str) -> None:
     (results / name).unlink()
     with pytest.raises(PipelineError, match=f"^{name}: missing"):
@@ -276,22 +274,23 @@ def test_merging_bins_loses_no_image_and_leaves_no_small_bin(counts: list[int]) 
 def test_weights_show_the_largest_units_on_a_scale_around_zero(
     shape: tuple[int, ...], squares: int, rows: int, side: int
 ) -> None:
-    state = {"1.bias": np.full(shape[0], 9.0), "1.weight": np.random.default_rng(0).normal(size=shape)}
-    state["1.weight"][3] *= 5
-    axis = weights.draw(dict.fromkeys(ENGINES, state)).axes[0]
+    weight = np.random.default_rng(0).normal(size=shape)
+    weight[3] *= 5
+    filters = evaluate.first_filters({"1.bias": np.full(shape[0], 9.0), "1.weight": weight, "3.weight": np.eye(9)})
+    axis = weights.draw(dict.fromkeys(ENGINES, filters)).axes[0]
     chosen = f"the 32 units of {shape[0]} with the largest norm" if shape[0] > 32 else f"all {shape[0]} units"
     assert axis.get_title().startswith(f"torch: {chosen}")
     image = axis.images[0]
     shown = np.asarray(image.get_array())
     columns = min(squares, 16)
     assert shown.shape == (rows * (side + 1) - 1, columns * (side + 1) - 1)
-    np.testing.assert_array_equal(shown[:side, :side], state["1.weight"][3].reshape(side, side))
+    np.testing.assert_array_equal(shown[:side, :side], weight[3].reshape(side, side))
     norms = [
         np.linalg.norm(shown[row : row + side, column : column + side])
         for row in range(0, shown.shape[0], side + 1)
         for column in range(0, shown.shape[1], side + 1)
     ]
-    expected = sorted(np.linalg.norm(state["1.weight"].reshape(shape[0], -1), axis=1), reverse=True)[:squares]
+    expected = sorted(np.linalg.norm(weight.reshape(shape[0], -1), axis=1), reverse=True)[:squares]
     np.testing.assert_allclose(norms[:squares], expected)
     assert np.isnan(norms[squares:]).all()
     assert image.get_clim() == (-np.nanmax(np.abs(shown)), np.nanmax(np.abs(shown)))
@@ -312,7 +311,7 @@ def test_every_figure_shows_any_number_of_engines(number: int) -> None:
         curves.draw({engine: random_table(EpochMetrics._fields, 2) for engine in engines}),
         mistakes.draw(IMAGES, LABELS, probabilities),
         reliability.draw(probabilities, LABELS),
-        weights.draw({engine: {"1.weight": np.eye(20, 784)} for engine in engines}),
+        weights.draw({engine: np.eye(20, 784).reshape(20, 28, 28) for engine in engines}),
     ]
     for figure in figures:
         texts = [text.get_text() for text in figure.findobj(Text) if isinstance(text, Text)]

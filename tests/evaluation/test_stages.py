@@ -14,6 +14,8 @@ from stages.engines.scratch_engine import ScratchClassifier
 from stages.evaluation.paired import mcnemar_pvalue, tango_interval
 from stages.pipeline.files import write_bytes, write_csv, write_json, write_npy
 from stages.pipeline.history import EpochMetrics
+from stages.pipeline.rng import spawn_generators
+from stages.pipeline.splits import load_filters
 from tests.configs import make_config
 
 GENERATOR = np.random.default_rng(0)
@@ -43,12 +45,14 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_evaluate_writes_what_the_trained_network_predicts_of_every_test_image(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    network = ScratchClassifier(make_config(hidden_sizes=[12]))
+    network = ScratchClassifier(make_config(hidden_sizes=[12]), spawn_generators(0))
     write_bytes(ENGINES["scratch"], network.to_bytes())
     monkeypatch.setattr(sys, "argv", ["evaluate", "scratch"])
     evaluate.main()
     probabilities = network.predict(IMAGES)
     np.testing.assert_array_equal(np.load("data/predictions/scratch.npy"), probabilities)
+    filters = network.state_dict()["1.weight"].reshape(12, 28, 28)
+    np.testing.assert_array_equal(load_filters("scratch"), filters)
     predicted = probabilities.argmax(axis=1)
     metrics = json.loads((project / "metrics/scratch.json").read_text())
     assert list(metrics)[:2] == ["dataset", "parameters"]

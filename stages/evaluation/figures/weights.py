@@ -1,28 +1,24 @@
 """Weights of the first layer, as images."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from stages.evaluation.figures.style import WIDTH
-from stages.pipeline.classifier import IMAGE_SHAPE
+from stages.pipeline.splits import Filters
 
-Weights = NDArray[np.floating[Any]]
 UNITS, COLUMNS = 32, 16
 HEIGHT = 1.55  # inches, of each engine
 COLORS = colormaps["RdBu_r"].with_extremes(bad="0.75")
 
 
-def draw(states: Mapping[str, Mapping[str, Weights]]) -> Figure:
-    """Draw the first layer of each engine's state_dict: the units of largest norm, one square each."""
-    figure = Figure(figsize=(WIDTH, HEIGHT * len(states)))
-    axes = figure.subplots(len(states), squeeze=False)[:, 0]
-    for axis, (engine, state) in zip(axes, states.items(), strict=True):
-        filters = first_filters(state)
+def draw(filters_of: Mapping[str, Filters]) -> Figure:
+    """Draw the first layer of each engine: the units of largest norm, one square each."""
+    figure = Figure(figsize=(WIDTH, HEIGHT * len(filters_of)))
+    axes = figure.subplots(len(filters_of), squeeze=False)[:, 0]
+    for axis, (engine, filters) in zip(axes, filters_of.items(), strict=True):
         largest = filters[np.argsort(-np.linalg.norm(filters, axis=(1, 2)), kind="stable")[:UNITS]]
         limit = np.abs(largest).max()
         image = axis.imshow(montage(largest, COLUMNS), cmap=COLORS, vmin=-limit, vmax=limit)
@@ -36,13 +32,7 @@ def draw(states: Mapping[str, Mapping[str, Weights]]) -> Figure:
     return figure
 
 
-def first_filters(state: Mapping[str, Weights]) -> Weights:
-    """The first layer's weights as images: (units, 28, 28), or (kernels, height, width) of a convolution."""
-    weight = next(array for array in state.values() if array.ndim > 1)
-    return weight.reshape(-1, *(IMAGE_SHAPE if weight.ndim == 2 else weight.shape[-2:]))
-
-
-def montage(filters: Weights, columns: int) -> Weights:
+def montage(filters: Filters, columns: int) -> Filters:
     """Filters (units, height, width) in rows of at most ``columns``, as one image with lines of NaN between them."""
     columns = min(columns, len(filters))
     filters = np.pad(filters, ((0, -len(filters) % columns), (0, 1), (0, 1)), constant_values=np.nan)
