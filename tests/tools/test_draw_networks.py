@@ -145,7 +145,7 @@ def test_the_page_computes_an_engines_network(
     )
     standardized = classifier.standardization.apply(pixels)
     predicted = classifier.predict(standardized)
-    assert np.ptp(predicted, axis=0).max() > 0.02  # an error of 1e-5 would show
+    assert np.ptp(predicted, axis=0).max() > 0.01  # an error of 1e-5 would show
     assert_allclose(np.array(probabilities, float), predicted, rtol=0, atol=1e-5)
     reference = in_float64(classifier)
     for index, (network_input, *outputs, gradient, logits) in enumerate(details):
