@@ -311,7 +311,7 @@ def test_every_figure_shows_any_number_of_engines(number: int) -> None:
         curves.draw({engine: random_table(EpochMetrics._fields, 2) for engine in engines}),
         mistakes.draw(IMAGES, LABELS, probabilities),
         reliability.draw(probabilities, LABELS),
-        weights.draw({engine: np.eye(20, 784).reshape(20, 28, 28) for engine in engines}),
+        weights.draw({engine: np.eye(20, 784, dtype=np.float32).reshape(20, 28, 28) for engine in engines}),
     ]
     for figure in figures:
         texts = [text.get_text() for text in figure.findobj(Text) if isinstance(text, Text)]
