@@ -40,7 +40,7 @@ PLAIN: dict[str, dict[str, Any]] = {
 NETWORKS: dict[str, dict[str, Any]] = {
     **PLAIN,
     **{f"{name}_batch_norm": {**network, "batch_norm": True} for name, network in PLAIN.items()},
-    "deep": {"channels": [3, 4, 5], "convolutions": 2, "kernel_size": 3, "padding": 1, "global_avg_pool": True}
+    "deep": {"channels": [6, 8, 10], "convolutions": 2, "kernel_size": 3, "padding": 1, "global_avg_pool": True}
     | {"hidden_sizes": [16], "batch_norm": True},  # without which no activation but ReLU learns in these few steps
 }
 VALUES = [0, *(sign * size for sign in (1, -1) for size in (1e-30, 1e-3, 0.5, 1, 2, 5, 8.4, 8.5, 20, 100, 1e4))]
@@ -145,7 +145,7 @@ def test_the_page_computes_an_engines_network(
     )
     standardized = classifier.standardization.apply(pixels)
     predicted = classifier.predict(standardized)
-    assert np.ptp(predicted, axis=0).max() > 0.01  # an error of 1e-5 would show
+    assert np.ptp(predicted, axis=0).max() > 0.02  # an error of 1e-5 would show
     assert_allclose(np.array(probabilities, float), predicted, rtol=0, atol=1e-5)
     reference = in_float64(classifier)
     for index, (network_input, *outputs, gradient, logits) in enumerate(details):

@@ -49,7 +49,7 @@ def test_in_a_folder_of_a_repository_every_tool_works_as_in_a_repository_of_its_
     assert project.status() == changes
     project.dvc("repro")
     assert run_tool(project, "results").startswith(
-        "results differ from the committed ones: data/predictions/scratch.npy, metrics/"
+        "results differ from the committed ones: data/filters/scratch.npy, data/predictions/scratch.npy, metrics/"
     )
     page = project.run("python", "-m", "stages.tools.report", "HEAD").stdout.splitlines()[-1]
     assert page == (project.folder / "dvc_plots/index.html").as_uri()

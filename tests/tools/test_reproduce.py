@@ -21,7 +21,9 @@ def test_the_last_line_of_make_says_that_results_are_the_committed_ones_or_which
     project.dvc("repro", "compare")
     line = project.run(*RESULTS).stdout
     assert line.count("\n") == 1
-    assert line.startswith("results differ from the committed ones: data/predictions/scratch.npy, metrics/")
+    assert line.startswith(
+        "results differ from the committed ones: data/filters/scratch.npy, data/predictions/scratch.npy, metrics/"
+    )
     assert line.endswith("; changed since: params.yaml\n")
     assert "torch" not in line
 
