@@ -19,7 +19,8 @@
 #                   NETWORKS="784-128-64-10 conv-16-32-128" for some
 # make handwriting  read test digits drawn as scans and photos, and write metrics/handwriting.json, 8 minutes
 # make seeds        train with seeds 1 to 10 and write metrics/seeds.json
-# make recipes      train the README's recipes with 3 seeds each and write metrics/recipes.json, about an hour
+# make recipes      train the README's recipes with 5 seeds each and write metrics/recipes.json, about 6 hours;
+#                   RECIPES="dense best@torch" for some
 
 PYTHON ?= python3
 CPU_INDEX ?= https://download.pytorch.org/whl/cpu
@@ -102,7 +103,7 @@ seeds: .venv/installed
 	.venv/bin/python -m tests.benchmarks.seeds
 
 recipes: .venv/installed
-	.venv/bin/python -m tests.benchmarks.recipes
+	.venv/bin/python -m tests.benchmarks.recipes $(RECIPES)
 
 preflight:
 	@$(or $(wildcard .venv/bin/python),$(PYTHON)) stages/tools/preflight.py

@@ -1,8 +1,8 @@
 """Seconds of training until 97, 98, 99 and 99.5 % of test images are right, for both engines; part of ``make bench``.
 
-CHOSEN names a candidate for each goal and engine: network, batch size, learning rate and epochs. To choose one,
-``python -m tests.benchmarks.accuracy search ENGINE GOAL`` times all on validation images, with other seeds. The present
-entries are guesses that no finished search stands behind.
+CHOSEN names a candidate for each goal and engine: network, batch size, learning rate, threads, and the number of images
+after which the learning rate has fallen to 0. To choose, ``python -m tests.benchmarks.accuracy search ENGINE GOAL``
+times all candidates on validation images, with other seeds; the fastest that always got there is chosen.
 
 To measure, each choice is trained with five seeds, and the clock stops at the first evaluation on the test images that
 reaches the goal. It stands still during evaluation. A run may touch the goal by luck, once, before it stays above:
@@ -15,75 +15,83 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from stages.engines import make
 from stages.engines.config import Config, EngineConfig
 from stages.pipeline.classifier import UNSTANDARDIZED, predict_in_batches
 from stages.pipeline.metrics import accuracy
 from stages.pipeline.params import load_config
-from stages.pipeline.rng import spawn_generators
+from stages.pipeline.rng import Generators, spawn_generators
 from stages.pipeline.splits import Split, load_split
 from stages.training.augmentation import Augmentation
-from stages.training.batches import shuffled_batches, steps_per_epoch
+from stages.training.batches import shuffled_batches
 from stages.training.schedules import make_schedule
 
-THREADS, EVALUATIONS = 2, 20  # evaluations of a run, evenly spaced
+EVALUATIONS = 20  # of a run, evenly spaced
 SEEDS, SEARCH_SEEDS = (1, 2, 3, 4, 5), (11, 12, 13)
 ENGINES = ("scratch", "torch")
-Choice = dict[str, Any]  # what differs from params.yaml
+
+
+class Choice(NamedTuple):
+    """A training: the images it sees, those seen again counted again, and what differs from params.yaml."""
+
+    images: int
+    threads: int
+    options: dict[str, Any]
 
 
 def choice(
-    epochs: int, batch_size: int, learning_rate: float, hidden_sizes: list[int], channels: list[int] | None = None
+    images: int, batch_size: int, learning_rate: float, channels: list[int], threads: int = 2, **network: object
 ) -> Choice:
-    """A short training without regularization."""
-    return {
-        "network": {"channels": channels or [], "hidden_sizes": hidden_sizes, "initialization": "he_uniform"},
-        "optimizer": {"learning_rate": learning_rate},
-        "training": {"epochs": epochs, "batch_size": batch_size},
-    }
+    """A short training: after convolutions, one dense layer between the last feature maps and the classes."""
+    return Choice(
+        images,
+        threads,
+        {
+            "network": {"channels": channels, "hidden_sizes": [], "initialization": "he_uniform", **network},
+            "optimizer": {"learning_rate": learning_rate},
+            "training": {"epochs": 1, "batch_size": batch_size},
+        },
+    )
 
 
-def normalized(base: Choice, augmented: bool = False) -> Choice:
-    """The same with batch normalization and a moving average, and perhaps on distorted images."""
-    return {
-        "network": {**base["network"], "batch_norm": True},
-        "optimizer": {**base["optimizer"], "ema_decay": 0.99},
-        "training": base["training"],
-        "augmentation": {"enabled": augmented},
-    }
+def augmented(base: Choice, ema_decay: float) -> Choice:
+    """The same on distorted images, with a moving average of the weights."""
+    optimizer = {**base.options["optimizer"], "ema_decay": ema_decay}
+    return base._replace(options={**base.options, "optimizer": optimizer, "augmentation": {"enabled": True}})
 
 
 CANDIDATES: dict[float, dict[str, Choice]] = {
     0.97: {
-        "2 epochs of 128": choice(2, 128, 0.006, [128, 64]),
-        "2 epochs of 128, 256": choice(2, 128, 0.006, [256]),
-        "3 epochs of 256": choice(3, 256, 0.01, [128, 64]),
+        "dense [256]": choice(64_000, 64, 0.004, [], hidden_sizes=[256]),
+        "[8], batches of 32": choice(17_600, 32, 0.02, [8]),
+        "[8], batches of 32, one thread": choice(17_600, 32, 0.02, [8], threads=1),
+        "[8], batches of 16, one thread": choice(16_000, 16, 0.02, [8], threads=1),
+        "[16], batches of 32": choice(14_400, 32, 0.02, [16]),
     },
     0.98: {
-        "5 epochs of 128, 256": choice(5, 128, 0.005, [256]),
-        "4 epochs of 128, 512": choice(4, 128, 0.005, [512]),
-        "5 epochs of 256, 512": choice(5, 256, 0.006, [512]),
+        "[16]": choice(46_000, 32, 0.01, [16]),
+        "[16], one thread": choice(46_000, 32, 0.01, [16], threads=1),
+        "[8, 16]": choice(44_000, 32, 0.01, [8, 16]),
+        "[8, 16], normalized": choice(26_000, 32, 0.01, [8, 16], batch_norm=True),
+        "[16, 32], normalized": choice(18_000, 32, 0.01, [16, 32], batch_norm=True),
     },
     0.99: {
-        "1 epoch of 64": choice(1, 64, 0.004, [128], [16, 32]),
-        "1 epoch of 64, small": choice(1, 64, 0.005, [64], [8, 16]),
-        "2 epochs of 128": choice(2, 128, 0.006, [64], [8, 16]),
-        "1 epoch of 64, normalized": normalized(choice(1, 64, 0.006, [64], [8, 16])),
+        "[16, 32], normalized": choice(48_000, 32, 0.01, [16, 32], batch_norm=True),
+        "[16, 32], normalized, batches of 64": choice(66_000, 64, 0.01, [16, 32], batch_norm=True),
+        "[16, 32]": choice(110_000, 64, 0.01, [16, 32]),
     },
     0.995: {
-        "6 epochs of 128": normalized(choice(6, 128, 0.006, [128], [16, 32]), augmented=True),
-        "8 epochs of 64": normalized(choice(8, 64, 0.004, [128], [16, 32]), augmented=True),
-        "5 epochs of 128": normalized(choice(5, 128, 0.006, [128], [32, 64]), augmented=True),
+        "[16, 32]": augmented(choice(330_000, 64, 0.01, [16, 32], batch_norm=True), 0.99),
+        "[32, 64]": augmented(choice(275_000, 64, 0.008, [32, 64], batch_norm=True), 0.99),
     },
 }
-# Provisional: to become the fastest candidate that `search` finds on validation images.
 CHOSEN: dict[float, dict[str, str]] = {
-    0.97: {"scratch": "2 epochs of 128, 256", "torch": "2 epochs of 128, 256"},
-    0.98: {"scratch": "4 epochs of 128, 512", "torch": "4 epochs of 128, 512"},
-    0.99: {"scratch": "1 epoch of 64", "torch": "1 epoch of 64"},
-    0.995: {"scratch": "6 epochs of 128", "torch": "6 epochs of 128"},
+    0.97: {"scratch": "[8], batches of 32", "torch": "[8], batches of 32"},
+    0.98: {"scratch": "[16]", "torch": "[16]"},
+    0.99: {"scratch": "[16, 32], normalized", "torch": "[16, 32], normalized"},
+    0.995: {"scratch": "[16, 32]", "torch": "[16, 32]"},
 }
 
 
@@ -128,30 +136,33 @@ def in_own_process(engine: str, goal: float, name: str, seed: int, split: str) -
 
 def seconds_to(engine: str, goal: float, name: str, seed: int, split: str) -> float | None:
     """Train a candidate, evaluate it on a split 20 times, and stop the clock at the goal; None if it is not reached."""
-    config = load_config(Config).torch.updated(**CANDIDATES[goal][name], threads=THREADS, device="cpu")
+    candidate = CANDIDATES[goal][name]
+    config = load_config(Config).torch.updated(**candidate.options, threads=candidate.threads, device="cpu")
     generators = spawn_generators(seed)
     classifier = make(engine, config, generators, UNSTANDARDIZED)
     training, evaluated = load_split("train"), load_split(split)
-    steps = steps_per_epoch(training, config.training.batch_size)
-    schedule, total = make_schedule(config, steps), steps * config.training.epochs
+    total = candidate.images // config.training.batch_size
+    schedule = make_schedule(config, total)
     ends = {total * (index + 1) // EVALUATIONS for index in range(EVALUATIONS)}
     seconds, started = 0.0, time.perf_counter()
-    for step, batch in enumerate(batches(training, config, generators.shuffling, generators.augmentation)):
+    for step, batch in enumerate(batches(training, config, generators)):
         classifier.train_batch(batch.images, batch.labels, schedule(step))
         if step + 1 in ends:
             seconds += time.perf_counter() - started
             if accuracy(predict_in_batches(classifier, evaluated.images), evaluated.labels) >= goal:
                 return round(seconds, 2)
+            if step + 1 == total:
+                return None
             started = time.perf_counter()
     return None
 
 
-def batches(training: Split, config: EngineConfig, shuffling: Any, distorting: Any) -> Iterator[Split]:
-    """Those of all epochs, as the training loop makes them."""
+def batches(training: Split, config: EngineConfig, generators: Generators) -> Iterator[Split]:
+    """Endless epochs of batches, as the training loop makes them."""
     augment = Augmentation(config.augmentation, float(training.images.min())) if config.augmentation.enabled else None
-    for _ in range(config.training.epochs):
-        for batch in shuffled_batches(training, config.training.batch_size, shuffling):
-            yield Split(augment(batch.images, distorting), batch.labels) if augment else batch
+    while True:
+        for batch in shuffled_batches(training, config.training.batch_size, generators.shuffling):
+            yield Split(augment(batch.images, generators.augmentation), batch.labels) if augment else batch
 
 
 if __name__ == "__main__":

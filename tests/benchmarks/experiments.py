@@ -5,9 +5,13 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from io import BytesIO, StringIO
 from typing import Any
 
 import dvc.api
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
 
 SEEDS = tuple(range(1, 11))
 ENGINES = ("torch", "scratch")
@@ -38,6 +42,17 @@ def setting(key: str, value: object) -> str:
 def read(name: str, path: str) -> Any:
     """One of the metrics of an experiment."""
     return json.loads(dvc.api.read(path, rev=name))
+
+
+def read_csv(name: str, path: str) -> pd.DataFrame:
+    """One of the tables of an experiment."""
+    return pd.read_csv(StringIO(dvc.api.read(path, rev=name)))
+
+
+def read_npy(name: str, path: str) -> NDArray[Any]:
+    """One of the arrays of an experiment, from DVC's cache."""
+    array: NDArray[Any] = np.load(BytesIO(dvc.api.read(path, rev=name, mode="rb")), allow_pickle=False)
+    return array
 
 
 def summary(accuracies: Sequence[float]) -> dict[str, object]:

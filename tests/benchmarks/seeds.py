@@ -2,17 +2,14 @@
 
 import json
 from collections.abc import Mapping
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
-import dvc.api
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import ttest_rel
 
-from tests.benchmarks.experiments import ENGINES, SEEDS, read, run, summary
+from tests.benchmarks.experiments import ENGINES, SEEDS, read, read_csv, run, summary
 
 Correct = NDArray[np.bool_]  # (seeds, test images)
 
@@ -33,10 +30,7 @@ def main() -> None:
 
 def read_correct(name: str, engine: str) -> Correct:
     """Whether an experiment's network classifies each test image correctly."""
-    mistakes, confusion = (
-        pd.read_csv(StringIO(dvc.api.read(f"plots/{engine}/{table}.csv", rev=name)))
-        for table in ("mistakes", "confusion")
-    )
+    mistakes, confusion = (read_csv(name, f"plots/{engine}/{table}.csv") for table in ("mistakes", "confusion"))
     correct: Correct = np.ones(int(confusion["count"].sum()), bool)
     correct[mistakes["index"].to_numpy(int)] = False
     return correct

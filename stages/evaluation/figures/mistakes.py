@@ -31,9 +31,10 @@ def draw(images: Images, labels: Labels, probabilities: Mapping[str, Probabiliti
         shown = confident_mistakes(probabilities[engine], labels, ROWS * COLUMNS)
         for place, index in enumerate(shown):
             row, column = divmod(place, COLUMNS)
-            predicted = {name: each[index] for name, each in probabilities.items()}
             corner = column * CELL + (CELL - SIDE) / 2, row * height + LINE
-            draw_image(axis, corner, images[index], int(labels[index]), predicted)
+            lines = {engine: confident_answer(each[index]) for engine, each in probabilities.items()}
+            framed = all(each[index] != labels[index] for each in predictions.values())
+            draw_image(axis, corner, images[index], int(labels[index]), lines, framed)
         axis.set(title=f"{engine}: {len(shown)} of {np.sum(prediction != labels):,} mistakes")
         axis.set(xlim=(0, COLUMNS * CELL), ylim=(ROWS * height, 0), aspect="equal")
         axis.set_axis_off()
@@ -49,25 +50,27 @@ def confident_mistakes(probabilities: Probabilities, labels: Labels, limit: int)
     return wrong[np.argsort(-confidence, kind="stable")[:limit]]
 
 
+def confident_answer(probabilities: Probabilities) -> str:
+    """The most probable of ten classes, and its probability, rounded down: only certainty is 100 %."""
+    return f"{probabilities.argmax()}, {math.floor(1e4 * float(probabilities.max())) / 1e4:.2%}"
+
+
 def draw_image(
     axis: Axes,
     corner: tuple[float, float],
     image: NDArray[np.floating[Any]],
     actual: int,
-    probabilities: Mapping[str, Probabilities],
+    answers: Mapping[str, str],
+    framed: bool,
 ) -> None:
-    """Draw an image (28, 28), its class above it and below it each engine's prediction, in the engine's color.
-
-    ``probabilities`` are each engine's of the ten classes. Confidence is rounded down: only certainty is 100 %.
-    """
+    """Draw an image (28, 28), its class above it and below it each engine's answer, in the engine's color."""
     left, top = corner
     axis.imshow(image, cmap="gray_r", vmin=0, vmax=1, extent=(left, left + SIDE, top + SIDE, top))
-    framed = all(each.argmax() != actual for each in probabilities.values())
     color, width = ("black", 1.6) if framed else ("0.85", 0.5)
     axis.add_patch(Rectangle(corner, SIDE, SIDE, fill=False, edgecolor=color, linewidth=width))
     center = left + SIDE / 2
     axis.text(center, top - 1, f"label {actual}", fontsize=9, ha="center", va="bottom")
-    colors = engine_colors(probabilities)
-    for line, (engine, each) in enumerate(probabilities.items()):
-        text = f"{engine} {each.argmax()}, {math.floor(1e4 * float(each.max())) / 1e4:.2%}"
-        axis.text(center, top + SIDE + 1 + line * LINE, text, color=colors[engine], fontsize=8, ha="center", va="top")
+    colors = engine_colors(answers)
+    for line, (engine, answer) in enumerate(answers.items()):
+        below = top + SIDE + 1 + line * LINE
+        axis.text(center, below, f"{engine} {answer}", color=colors[engine], fontsize=8, ha="center", va="top")
