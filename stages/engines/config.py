@@ -95,11 +95,11 @@ class AugmentationConfig(Section):
     """Random distortions of the training images."""
 
     enabled: bool = False
-    rotation: Annotated[float, Field(ge=0, le=180)] = 10.0
-    shift: Pixels = 1.5
-    scale: Annotated[float, Field(ge=0, le=0.9)] = 0.1
-    shear: Annotated[float, Field(ge=0, le=80)] = 10.0
-    elastic: Pixels = 1.0
+    rotation: Annotated[float, Field(ge=0, le=180)] = 7.5
+    shift: Pixels = 1.2
+    scale: Annotated[float, Field(ge=0, le=0.9)] = 0.075
+    shear: Annotated[float, Field(ge=0, le=80)] = 7.5
+    elastic: Pixels = 0.7
 
 
 class EngineConfig(Section):
