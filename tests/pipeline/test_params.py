@@ -2,6 +2,7 @@
 
 import copy
 import io
+import json
 import os
 import re
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dvc.utils.hydra import apply_overrides
 from hypothesis import assume, example, given
 from hypothesis.strategies import from_regex
 from ruamel.yaml import YAML
@@ -84,14 +86,28 @@ def test_the_committed_file_is_valid_and_at_most_64_lines() -> None:
     assert len(TEXT.splitlines()) <= 64
 
 
+@pytest.mark.parametrize("key", [key for key, value in FIELDS.items() if not isinstance(value, dict)], ids=".".join)
+def test_dvc_sets_each_key_and_leaves_every_other(path: Path, key: Key) -> None:
+    """A comment beside the name of a list that DVC empties would make ruamel.yaml swallow a line break further down."""
+    values = [[], [3], [3, 2, 1]] if isinstance(FIELDS[key], list) else [another(FIELDS[key], key[-1])]
+    for value in values:
+        path.write_text(TEXT, encoding="utf-8")
+        apply_overrides(path, [f"{'.'.join(key)}={json.dumps(value)}"])
+        expected = copy.deepcopy(COMMITTED)
+        section_of(expected, key)[key[-1]] = value
+        assert YAML(typ="safe", pure=True).load(path) == expected
+
+
 def another(value: Any, key: str) -> object:
-    """A valid value of the key that is not this one."""
+    """A value of the key that is not this one; a valid one in what engines share."""
     words = {"activation": "tanh", "initialization": "he_normal", "name": "sgd", "schedule": "cosine"}
     if isinstance(value, list):
         return [3]
     if isinstance(value, bool):
         return not value
-    return words.get(key) or (value + 1 if isinstance(value, int) else value / 2 or 0.5)
+    if isinstance(value, str):
+        return words.get(key, "another")
+    return value + 1 if isinstance(value, int) else value / 2 or 0.5
 
 
 @pytest.mark.parametrize("key", OVERRIDES, ids=".".join)
