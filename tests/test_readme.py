@@ -102,13 +102,16 @@ def test_equal_networks_train_alike_to_the_precision_that_the_lesson_names() -> 
         assert parity[dtype]["1"] <= parity[dtype]["50"] <= parity[dtype]["300"] < 1000 * epsilon
 
 
+def duration(result: dict[str, Any]) -> str:
+    minutes = result["minutes"]
+    return f"{minutes:.1f} min" if minutes >= 1 else f"{60 * minutes:.0f} s"
+
+
 def recipe_row(title: str, results: dict[str, Any]) -> str:
     cells = []
     for engine in ENGINES:
         if result := results.get(engine):
-            minutes = result["minutes"]
-            duration = f"{minutes:.1f} min" if minutes >= 1 else f"{60 * minutes:.0f} s"
-            cells += [mean_and_std(result), f"{result['ensemble']:.2%}", duration]
+            cells += [mean_and_std(result), f"{result['ensemble']:.2%}", duration(result)]
         else:
             cells += ["not yet measured", "", ""]
     return row(title, *cells)
@@ -125,6 +128,16 @@ def test_each_recipe_stands_there_with_its_command_and_what_came_of_it() -> None
         for result in (results[name][engine] for engine in ENGINES if engine in results[name]):
             assert len(result["accuracies"]) == 5
             assert result["commit"] in text
+
+
+def test_99_percent_in_seconds_is_a_command_of_the_readme() -> None:
+    torch, scratch = (metrics("recipes")["seconds"][engine] for engine in ENGINES)
+    assert min(torch["mean"], scratch["mean"]) > 0.99
+    assert (
+        f"One epoch: {torch['mean']:.2%} in PyTorch ({duration(torch)}), {scratch['mean']:.2%} in NumPy "
+        f"({duration(scratch)}), 5 seeds; [recipes]"
+    ) in README
+    assert f"$ {RECIPES['seconds'].command().replace('exp run', 'exp run --temp')}\n" in README
 
 
 def test_the_tables_of_handwriting_are_those_of_the_committed_metrics() -> None:
