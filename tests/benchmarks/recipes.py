@@ -1,8 +1,9 @@
-"""The README's recipes, each with five seeds, written to metrics/recipes.json: ``make recipes``, about six hours.
+"""The README's recipes, each with five seeds, written to metrics/recipes.json: ``make recipes``, hours.
 
 ``make recipes RECIPES="dense best@torch"`` runs both engines' dense recipe and PyTorch's most accurate one.
 """
 
+import hashlib
 import json
 import re
 import shlex
@@ -13,10 +14,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import dvc.api
 import numpy as np
+from ruamel.yaml import YAML
 
+from stages.engines.config import SHARED as SHARED_SECTIONS
 from stages.pipeline.metrics import accuracy
-from tests.benchmarks import remaining
+from tests.benchmarks import recipe_mistakes
 from tests.benchmarks.experiments import ENGINES, read, read_npy, run, setting, summary
 from tests.benchmarks.experiments import SEEDS as ALL_SEEDS
 
@@ -34,12 +38,12 @@ class Recipe(NamedTuple):
     def command(self) -> str:
         """What a user types."""
         options = [ONE_NETWORK, *(setting(*option) for option in self.options.items())]
-        return " ".join(["dvc exp run", *(f"-S {shlex.quote(option)}" for option in options)])
+        return " ".join(["dvc exp run --temp", *(f"-S {shlex.quote(option)}" for option in options)])
 
 
-# Chosen by validation accuracy and loss, in runs with other seeds.
-NORMALIZED: dict[str, object] = {"network.batch_norm": True, "torch.threads": 2, "scratch.threads": 2}
-AUGMENTED = {**NORMALIZED, "optimizer.ema_decay": 0.999, "augmentation.enabled": True}
+# tests/README.md says what was tried, with another seed and on validation images.
+SHARED: dict[str, object] = {"network.batch_norm": True, "torch.threads": 2, "scratch.threads": 2}
+AUGMENTED = {**SHARED, "optimizer.ema_decay": 0.999, "augmentation.enabled": True}
 CONVOLUTIONAL = {
     **AUGMENTED,
     "network.convolutions": 2,
@@ -49,10 +53,10 @@ CONVOLUTIONAL = {
 }
 MOST_ACCURATE = "best"
 RECIPES = {
-    "seconds": Recipe(
+    "one-epoch": Recipe(
         "one epoch",
         {
-            **NORMALIZED,
+            **SHARED,
             "network.channels": [16, 32],
             "network.hidden_sizes": [],
             "optimizer.learning_rate": 0.01,
@@ -88,16 +92,24 @@ def main() -> None:
     """Run what is named, or all; write what comes of each as soon as it is there."""
     for name, engine in selected(sys.argv[1:] or list(RECIPES)):
         measured = measure(name, engine)
-        content: dict[str, Any] = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
-        command = RECIPES[name].command()
-        known = content.get(name, {})
-        engines = {each: known[each] for each in ENGINES if each in known and known["command"] == command}
-        content[name] = {"command": command, **engines, engine: measured}
-        RESULTS.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        results: dict[str, Any] = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+        results[name] = {"command": RECIPES[name].command(), **merged(results.get(name, {}), engine, measured)}
+        RESULTS.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
         print(json.dumps({name: {engine: measured}}, indent=2), flush=True)
         if name == MOST_ACCURATE:
-            remaining.write_table(engine, {seed: experiment(name, engine, seed) for seed in SEEDS})
-            remaining.write_figure(experiment(name, engine, SEEDS[0]))
+            recipe_mistakes.write_table(engine, {seed: experiment(name, engine, seed) for seed in SEEDS})
+            if all(each in results[name] for each in ENGINES):
+                networks = len(SEEDS) * len(ENGINES)
+                recipe_mistakes.write_figure(experiment(name, engine, SEEDS[0]), networks)
+
+
+def merged(known: dict[str, Any], engine: str, measured: dict[str, Any]) -> dict[str, Any]:
+    """A recipe's results with one engine's new ones; what is known of another config is dropped."""
+    kept = {each: known[each] for each in ENGINES if each in known and known[each]["config"] == measured["config"]}
+    if measured["seconds"] is None and engine in kept:
+        measured = {**measured, "seconds": kept[engine]["seconds"]}
+    both = {**kept, engine: measured}
+    return {each: both[each] for each in ENGINES if each in both}
 
 
 def selected(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -114,9 +126,10 @@ def experiment(name: str, engine: str, seed: int) -> str:
     return f"{name}-{engine}-{seed}"
 
 
-def measure(name: str, engine: str) -> dict[str, object]:
-    """Test accuracies, minutes of training, and the accuracy of all five networks' mean probabilities."""
+def measure(name: str, engine: str) -> dict[str, Any]:
+    """Test accuracies, the median seconds of training, and the accuracy of all five networks' mean probabilities."""
     options = RECIPES[name].options
+    commit = subprocess.check_output(["git", "rev-parse", "--short", "HEAD"], text=True).strip()
     experiments = {seed: experiment(name, engine, seed) for seed in SEEDS}
     outputs = [
         run(each, {"seed": seed, **options}, f"evaluate@{engine}", deleted=[ONE_NETWORK])
@@ -125,17 +138,24 @@ def measure(name: str, engine: str) -> dict[str, object]:
     labels = read_npy(experiments[SEEDS[0]], "data/processed/test_labels.npy")
     probabilities = np.mean([read_npy(each, f"data/predictions/{engine}.npy") for each in experiments.values()], axis=0)
     return {
-        "commit": subprocess.check_output(["git", "rev-parse", "--short", "HEAD"], text=True).strip(),
+        "commit": commit,
+        "config": config_hash(dvc.api.read("params.yaml", rev=experiments[SEEDS[0]])),
         **summary([read(each, f"metrics/{engine}.json")["accuracy"] for each in experiments.values()]),
-        "minutes": minutes(engine, outputs),
+        "seconds": median_seconds(engine, outputs),
         "ensemble": accuracy(probabilities, labels),
     }
 
 
-def minutes(engine: str, outputs: list[str]) -> float | None:
-    """The median training time of the runs; None where DVC took every model from its cache."""
+def config_hash(params: str) -> str:
+    """Tells one params.yaml from another, by what the engines share."""
+    content = YAML(typ="safe", pure=True).load(params)
+    return hashlib.sha256(json.dumps([content[section] for section in SHARED_SECTIONS]).encode()).hexdigest()[:12]
+
+
+def median_seconds(engine: str, outputs: Sequence[str]) -> float | None:
+    """The median time of the trainings that ran; None where DVC took every model from its run cache."""
     found = re.findall(rf"^{engine}: .*trained in ([\d.]+) s", "\n".join(outputs), re.MULTILINE)
-    return round(statistics.median(map(float, found)) / 60, 2) if found else None
+    return statistics.median(map(float, found)) if found else None
 
 
 if __name__ == "__main__":
