@@ -19,7 +19,7 @@
 #                   NETWORKS="784-128-64-10 conv-16-32-128" for some
 # make handwriting  read test digits drawn as scans and photos, and write metrics/handwriting.json, 8 minutes
 # make seeds        train with seeds 1 to 10 and write metrics/seeds.json
-# make recipes      train the README's recipes with 5 seeds each and write metrics/recipes.json, about 6 hours;
+# make recipes      train the README's recipes with 5 seeds each and write metrics/recipes.json, for hours;
 #                   RECIPES="dense best@torch" for some
 
 PYTHON ?= python3
