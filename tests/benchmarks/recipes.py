@@ -72,7 +72,7 @@ RECIPES = {
             "network.channels": [16, 64],
             "network.hidden_sizes": [128],
             "network.dropout": 0.3,
-            "training.epochs": 13,
+            "training.epochs": 12,
         },
     ),
     MOST_ACCURATE: Recipe(
