@@ -64,6 +64,7 @@ def augmented(base: Candidate, ema_decay: float) -> Candidate:
     return base._replace(options={**base.options, "optimizer": optimizer, "augmentation": {"enabled": True}})
 
 
+TWO_SMALL: dict[str, Any] = {"convolutions": 2, "kernel_size": 3, "batch_norm": True}  # in each block
 CANDIDATES: dict[float, dict[str, Candidate]] = {
     0.97: {
         "dense [256]": make_candidate(64_000, 64, 0.004, [], hidden_sizes=[256]),
@@ -86,7 +87,16 @@ CANDIDATES: dict[float, dict[str, Candidate]] = {
     },
     0.995: {
         "[16, 32]": augmented(make_candidate(330_000, 64, 0.01, [16, 32], batch_norm=True), 0.99),
-        "[32, 64]": augmented(make_candidate(275_000, 64, 0.008, [32, 64], batch_norm=True), 0.99),
+        "two 3x3, [16, 64]": augmented(
+            make_candidate(330_000, 128, 0.006, [16, 64], hidden_sizes=[128], dropout=0.2, **TWO_SMALL), 0.995
+        ),
+        "two 3x3, [16, 32]": augmented(make_candidate(385_000, 128, 0.006, [16, 32], **TWO_SMALL), 0.995),
+        "two padded 3x3, [16, 32, 64]": augmented(
+            make_candidate(275_000, 128, 0.006, [16, 32, 64], padding=1, **TWO_SMALL), 0.995
+        ),
+        "two padded 3x3, [8, 32, 64]": augmented(
+            make_candidate(330_000, 128, 0.006, [8, 32, 64], padding=1, **TWO_SMALL), 0.995
+        ),
     },
 }
 CHOSEN: dict[float, dict[str, str]] = {
