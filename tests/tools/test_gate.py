@@ -246,7 +246,7 @@ def test_after_an_interrupted_training_the_gate_is_shut_until_it_is_run_again(
 ) -> None:
     """The metrics, and all that dvc.lock says of them, are those of the run before."""
     project = finished.copy(tmp_path / "project")
-    project.set({"training.epochs": "20"})
+    project.set({"training.epochs": "60"})
     project.dvc("repro", "compare")
     project.commit("Longer training")
     with project.started("dvc", "repro", "--force", "--single-item", "train_scratch") as process:

@@ -9,6 +9,7 @@ from tests.project import Project, stages_run
 
 pytestmark = pytest.mark.slow
 
+EPOCHS = 50  # of a few hundredths of a second each, so that every interruption comes long before the last one
 OPTIONS = {
     "network.channels": "[3]",
     "network.batch_norm": "true",
@@ -17,7 +18,7 @@ OPTIONS = {
     "optimizer.max_grad_norm": "1.0",
     "augmentation.enabled": "true",
     "training.label_smoothing": "0.1",
-    "training.epochs": "6",
+    "training.epochs": str(EPOCHS),
 }
 
 
@@ -55,20 +56,20 @@ def test_the_same_bytes_with_every_option(project: Project, engine: str, optimiz
     project.run(*command)
     undisturbed = results(project, engine)
     assert len(undisturbed) == 2
-    assert "epoch 1/6" in interrupt_after(project, 2, *command)
+    assert f"epoch 1/{EPOCHS}" in interrupt_after(project, 2, *command)
     if engine == "scratch":  # once is enough where a start takes seconds
-        assert "epoch 3/6" in interrupt_after(project, 4, *command)
+        assert f"epoch 3/{EPOCHS}" in interrupt_after(project, 4, *command)
     said = project.run(*command).stdout
     assert "resuming after epoch " in said
-    assert "epoch 5/6" in said
-    assert "epoch 2/6:" not in said
+    assert f"epoch {EPOCHS}/{EPOCHS}" in said
+    assert f"epoch 2/{EPOCHS}:" not in said
     assert results(project, engine) == undisturbed
     assert not list((project.folder / "models" / engine).glob(".check*"))  # nothing is left to resume
 
 
 def test_another_config_another_seed_other_code_and_damage_start_anew(project: Project) -> None:
     command = ("python", "-m", "stages.train", "scratch")
-    project.set({"training.epochs": "8"})
+    project.set({"training.epochs": str(EPOCHS)})
     checkpoint, code = project.folder / "models/scratch/.checkpoint.npz", project.folder / "stages/training/loop.py"
     another = "is of a training with other config, data, code, device, kernels or packages"
     for change, message in (
@@ -81,14 +82,14 @@ def test_another_config_another_seed_other_code_and_damage_start_anew(project: P
         change()
         said = project.run(*command).stdout
         assert message in said
-        assert "epoch 1/8" in said
+        assert f"epoch 1/{EPOCHS}" in said
 
 
 def test_dvc_repro_resumes_by_itself_and_then_has_nothing_to_do(project: Project) -> None:
-    project.set({"training.epochs": "30"})
+    project.set({"training.epochs": str(EPOCHS)})
     interrupt_after(project, 2, "dvc", "repro", "train_scratch")
     said = project.dvc("repro", "train_scratch")
     assert "resuming after epoch " in said
-    assert "epoch 2/30:" not in said
+    assert f"epoch 2/{EPOCHS}:" not in said
     assert "models/scratch/model.npz" in project.outputs()
     assert "train_scratch" not in stages_run(project.dvc("repro", "train_scratch"))
