@@ -100,6 +100,7 @@ class AugmentationConfig(Section):
     scale: Annotated[float, Field(ge=0, le=0.9)] = 0.075
     shear: Annotated[float, Field(ge=0, le=80)] = 7.5
     elastic: Pixels = 0.7
+    no_aug_epochs: Annotated[int, Field(ge=0, le=10_000)] = 0
 
 
 class EngineConfig(Section):
@@ -110,6 +111,15 @@ class EngineConfig(Section):
     training: TrainingConfig = TrainingConfig()
     augmentation: AugmentationConfig = AugmentationConfig()
     threads: Annotated[int, Field(ge=1, le=256)] = 1
+
+    @model_validator(mode="after")
+    def _some_epochs_are_augmented(self) -> "EngineConfig":
+        if self.augmentation.enabled and self.augmentation.no_aug_epochs >= self.training.epochs:
+            raise ValueError(
+                f"augmentation.no_aug_epochs: must be < training.epochs, which is {self.training.epochs}, got "
+                f"{self.augmentation.no_aug_epochs}"
+            )
+        return self
 
     def updated(self, **values: Any) -> "EngineConfig":
         """Return a validated copy with other values: ``config.updated(threads=2)``. Raises ValidationError."""

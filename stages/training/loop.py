@@ -62,7 +62,7 @@ def train(
     while len(epochs) < config.training.epochs and not _should_stop_early(epochs, config.training.patience):
         started = time.perf_counter()
         batches = shuffled_batches(training, config.training.batch_size, generators.shuffling)
-        if augment:
+        if augment and len(epochs) < config.training.epochs - config.augmentation.no_aug_epochs:
             batches = (Split(augment(batch.images, generators.augmentation), batch.labels) for batch in batches)
         rate = _train_epoch(classifier, batches, config, schedule, epochs, steps)
         progress.training_seconds += time.perf_counter() - started

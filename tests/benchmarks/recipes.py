@@ -83,7 +83,8 @@ RECIPES = {
             "network.padding": 1,
             "network.hidden_sizes": [],
             "training.label_smoothing": 0.05,
-            "training.epochs": 18,
+            "training.epochs": 16,
+            "augmentation.no_aug_epochs": 4,
         },
     ),
 }

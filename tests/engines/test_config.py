@@ -44,6 +44,7 @@ RANGES: dict[str, tuple[object, list[object], list[object]]] = {  # default, the
     "augmentation.scale": (0.075, [0, 0.9], [-TINY, 0.91]),
     "augmentation.shear": (7.5, [0, 80], [-TINY, 80.1]),
     "augmentation.elastic": (0.7, [0, 28], [-TINY, 28.1]),
+    "augmentation.no_aug_epochs": (0, [0, 10_000], [-1, 10_001, 1.5]),
     "threads": (1, [1, 256], [0, 257, 1.5]),
     "device": ("cpu", ["auto", "cuda", "mps", "cpu"], ["gpu", "cuda:0", None]),
 }

@@ -43,6 +43,7 @@ OPTIONS: dict[str, tuple[object, dict[str, Any]]] = {  # another value, and what
     "training.patience": (1, {"learning_rate": 1e-9}),  # so that no epoch is better than the first
     "augmentation.enabled": (True, {}),
     **{f"augmentation.{name}": (value / 2, AUGMENTED) for name, value in AUGMENTED.items() if name != "enabled"},
+    "augmentation.no_aug_epochs": (1, AUGMENTED),
 }
 # No result tells whether these two are heeded: test_parallel.py and test_devices.py hold them.
 HELD_ELSEWHERE = {"threads", "device"}

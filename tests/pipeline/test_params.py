@@ -209,6 +209,11 @@ def test_a_key_that_is_missing_misspelled_or_there_twice_is_named(path: Path, ke
             "because in block 1, feature maps of 1x1 are too small for pooling of 2x2; got a length of 1",
         ),
         (
+            "scratch:\n",
+            "scratch:\n  augmentation:\n    enabled: true\n    no_aug_epochs: 10\n",
+            "scratch.augmentation.no_aug_epochs: must be < training.epochs, which is 10, got 10",
+        ),
+        (
             "dataset: MNIST",
             "dataset: custom",
             "fetch.sources: must be [directory] for `dataset: custom`, which nothing else has, "

@@ -146,6 +146,7 @@ def changed(split: Split, part: str) -> Split:
         {"ema_decay": 0.99},
         {"enabled": True},
         {"elastic": 2.0},
+        {"no_aug_epochs": 1},
         {"threads": 2},
     ],
     ids=lambda other: " ".join(

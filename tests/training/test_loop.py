@@ -36,23 +36,25 @@ def test_each_epoch_sees_every_image_once_in_a_new_order_at_the_scheduled_rate(t
     assert [rate for *_, rate in classifier.batches] == [schedule(step) for step in range(12)]
 
 
-@pytest.mark.parametrize("augment", [False, True])
+@pytest.mark.parametrize("augmented_epochs", [0, 1, 2])
 def test_batches_are_what_shuffling_and_augmentation_draw_each_from_its_own_generator(
-    tmp_path: Path, augment: bool
+    tmp_path: Path, augmented_epochs: int
 ) -> None:
     """Labels stay with their images, and augmentation leaves the order as it is. Outside lies the darkest pixel."""
     classifier = Scripted(on_validation(5, 5))
-    run(classifier, tmp_path / "history.csv", 3, epochs=2, enabled=augment)
+    options = {"enabled": True, "no_aug_epochs": 2 - augmented_epochs} if augmented_epochs else {}
+    run(classifier, tmp_path / "history.csv", 3, epochs=2, **options)
     images, labels = numbered_images(TRAINING, 0)
     generators, distort = spawn_generators(3), Augmentation(config().augmentation, 0.0)
     expected = []
     for _ in range(2):
         order = generators.shuffling.permutation(TRAINING)
         expected += [order[first : first + BATCH] for first in range(0, TRAINING, BATCH)]
-    for (seen, seen_labels, _), numbers in zip(classifier.batches, expected, strict=True):
+    augmented = STEPS * augmented_epochs
+    for step, ((seen, seen_labels, _), numbers) in enumerate(zip(classifier.batches, expected, strict=True)):
         np.testing.assert_array_equal(seen_labels, labels[numbers])
         batch = images[numbers]
-        np.testing.assert_array_equal(seen, distort(batch, generators.augmentation) if augment else batch)
+        np.testing.assert_array_equal(seen, distort(batch, generators.augmentation) if step < augmented else batch)
 
 
 def test_beyond_the_edge_of_a_distorted_image_lies_the_darkest_pixel_of_the_training_images(tmp_path: Path) -> None:
