@@ -84,6 +84,7 @@ RECIPES = {
             "network.hidden_sizes": [],
             "training.label_smoothing": 0.05,
             "training.epochs": 16,
+            "augmentation.shift": 4.0,
             "augmentation.no_aug_epochs": 4,
         },
     ),
