@@ -3,7 +3,6 @@
 import io
 import json
 import re
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import pytest
 import torch
 from ruamel.yaml import YAML
 
+from stages.tools.reproduce import remove_results
 from tests.imports import ROOT
 from tests.project import ENGINES, Project, stages_run
 
@@ -175,9 +175,7 @@ def test_a_second_repro_does_nothing_and_says_so(project: Project) -> None:
 def test_the_run_cache_has_every_stage_but_fetch(project: Project) -> None:
     """Without the record of the last run and without its outputs, no stage runs: all come out of the cache."""
     before = project.outputs()
-    (project.folder / "dvc.lock").unlink()
-    for folder in ("data/processed", "data/predictions", "data/filters", "models/torch", "models/scratch", "plots"):
-        shutil.rmtree(project.folder / folder)
+    remove_results(project.folder)
     output = project.dvc("repro")
     assert stages_run(output) == ["fetch"]
     assert from_cache(output) == sorted(set(ALL_STAGES) - {"fetch"})

@@ -6,12 +6,14 @@ import subprocess
 from collections.abc import Iterator
 from typing import Any
 
+import pandas as pd
 import pytest
 from PIL import Image, ImageSequence
 
 from stages.tools.preflight import in_git
 from tests.benchmarks.experiments import SEEDS
-from tests.benchmarks.recipes import RECIPES
+from tests.benchmarks.recipe_mistakes import first_seed_mistakes, table_path
+from tests.benchmarks.recipes import MOST_ACCURATE, RECIPES
 from tests.imports import ROOT
 from tests.project import ENGINES, Project
 from tests.readme import section
@@ -127,7 +129,24 @@ def test_each_recipe_stands_there_with_its_command_and_what_came_of_it() -> None
     measured = [each[engine] for each in recipes.values() for engine in ENGINES if engine in each]
     assert all(len(each["accuracies"]) == 5 for each in measured)
     commits = list(dict.fromkeys(each["commit"] for each in measured))
-    assert f"Measured at commit{'s' * (len(commits) > 1)} {' and '.join(commits)}" in " ".join(text.split())
+    names = " and ".join([*([", ".join(commits[:-1])] if commits[1:] else []), commits[-1]])
+    assert f"Measured at commit{'s' * (len(commits) > 1)} {names}" in " ".join(text.split())
+
+
+def test_the_mistakes_of_the_most_accurate_recipe_are_those_of_its_tables() -> None:
+    recipe = metrics("recipes")[MOST_ACCURATE]
+    tables = {engine: pd.read_csv(ROOT / table_path(engine)) for engine in ENGINES}
+    for engine, table in tables.items():
+        right = [1 - count / 10_000 for count in table.groupby("seed").size()]
+        assert right == pytest.approx(recipe[engine]["accuracies"], abs=1e-9)
+    shown, wrong = first_seed_mistakes(tables), pd.concat(tables.values()).groupby("index").size()
+    both = (shown[list(ENGINES)].ne(shown["actual"], axis=0)).all(axis=1).sum()
+    text = " ".join(section("stages/README.md", "Recipes").split())
+    assert f"all {len(shown)} test images that the most accurate recipe misclassifies with seed 1, {both} of" in text
+    assert f"five seeds in each engine, all misclassify {(wrong == 10).sum()}," in text
+    assert f"But {len(wrong)} images are misclassified by at least one network, {(wrong == 1).sum()} of" in text
+    means = " and ".join(f"{recipe[engine]['mean']:.2%}" for engine in ENGINES)
+    assert f"[recipes](stages/README.md#recipes) go further, to {means}:" in README
 
 
 def test_99_percent_in_seconds_is_a_command_of_the_readme() -> None:
