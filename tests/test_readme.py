@@ -129,8 +129,9 @@ def test_each_recipe_stands_there_with_its_command_and_what_came_of_it() -> None
     measured = [each[engine] for each in recipes.values() for engine in ENGINES if engine in each]
     assert all(len(each["accuracies"]) == 5 for each in measured)
     commits = list(dict.fromkeys(each["commit"] for each in measured))
-    names = " and ".join([*([", ".join(commits[:-1])] if commits[1:] else []), commits[-1]])
-    assert f"Measured at commit{'s' * (len(commits) > 1)} {names}" in " ".join(text.split())
+    named = re.search(r"Measured at commits? (.*?);", text)
+    assert named
+    assert re.findall(r"[0-9a-f]{7}", named[1]) == commits
 
 
 def test_the_mistakes_of_the_most_accurate_recipe_are_those_of_its_tables() -> None:
