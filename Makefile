@@ -15,7 +15,7 @@
 # make check        format, lint and type checks
 # make fuzz         give every parser 100,000 damaged files, 2 minutes
 # make mutation     break what computes results, line by line, and see the tests go red, 100 minutes; MODULES="stages/..."
-# make bench        time training in both engines, and in what else people use; writes benchmark.json; ROUNDS=1
+# make bench        time training in both engines, and in what else people use; writes metrics/speed.json; ROUNDS=1
 #                   NETWORKS="784-128-64-10 conv-16-32-128" for some
 # make handwriting  read test digits drawn as scans and photos, and write metrics/handwriting.json, 8 minutes
 # make seeds        train with seeds 1 to 10 and write metrics/seeds.json

@@ -62,3 +62,9 @@ def summary(accuracies: Sequence[float]) -> dict[str, object]:
         "mean": round(statistics.mean(accuracies), 6),
         "standard_deviation": round(statistics.stdev(accuracies), 6),
     }
+
+
+def head_commit() -> str | None:
+    """The commit whose code is measured, in short; None where there is no git repository."""
+    finished = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
+    return finished.stdout.strip() or None

@@ -8,7 +8,6 @@ import json
 import re
 import shlex
 import statistics
-import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -21,7 +20,7 @@ from ruamel.yaml import YAML
 from stages.engines.config import SHARED as SHARED_SECTIONS
 from stages.pipeline.metrics import accuracy
 from tests.benchmarks import recipe_mistakes
-from tests.benchmarks.experiments import ENGINES, read, read_npy, run, setting, summary
+from tests.benchmarks.experiments import ENGINES, head_commit, read, read_npy, run, setting, summary
 from tests.benchmarks.experiments import SEEDS as ALL_SEEDS
 
 SEEDS = ALL_SEEDS[:5]
@@ -132,7 +131,6 @@ def experiment(name: str, engine: str, seed: int) -> str:
 def measure(name: str, engine: str) -> dict[str, Any]:
     """Test accuracies, the median seconds of training, and the accuracy of all five networks' mean probabilities."""
     options = RECIPES[name].options
-    commit = subprocess.check_output(["git", "rev-parse", "--short", "HEAD"], text=True).strip()
     experiments = {seed: experiment(name, engine, seed) for seed in SEEDS}
     outputs = [
         run(each, {"seed": seed, **options}, f"evaluate@{engine}", deleted=[ONE_NETWORK])
@@ -141,7 +139,7 @@ def measure(name: str, engine: str) -> dict[str, Any]:
     labels = read_npy(experiments[SEEDS[0]], "data/processed/test_labels.npy")
     probabilities = np.mean([read_npy(each, f"data/predictions/{engine}.npy") for each in experiments.values()], axis=0)
     return {
-        "commit": commit,
+        "commit": head_commit(),
         "config": config_hash(dvc.api.read("params.yaml", rev=experiments[SEEDS[0]])),
         **summary([read(each, f"metrics/{engine}.json")["accuracy"] for each in experiments.values()]),
         "seconds": median_seconds(engine, outputs),

@@ -14,14 +14,16 @@ import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from stages.pipeline import arithmetic
 from tests.benchmarks.accuracy import seconds_to_accuracies
 from tests.benchmarks.contenders import CONTENDERS
+from tests.benchmarks.experiments import head_commit
 from tests.benchmarks.profile import print_profile
 from tests.benchmarks.task import BATCH, Task
 
+RESULTS = Path("metrics/speed.json")
 ROUNDS, THREADS = 5, (1, 2)
 NETWORKS: dict[str, tuple[list[int], list[int]]] = {  # channels and hidden layers
     "784-128-64-10": ([], [128, 64]),
@@ -71,7 +73,7 @@ class Verdict(NamedTuple):
 
 
 def main() -> None:
-    """Print the table and the seconds to each accuracy, and write both to benchmark.json."""
+    """Time what is named, or all, and write what comes of each as soon as it is there."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "networks", nargs="*", choices=[[], *NETWORKS], help="these alone, and no seconds to accuracies"
@@ -82,28 +84,33 @@ def main() -> None:
     print(f"load of the machine at the start: {load:.2f} on {os.cpu_count()} cores")
     contenders = present_contenders()
     print(_format_row(HEADINGS))
-    rows: list[Row] = []
-    verdicts: list[Verdict] = []
     for network in options.networks or NETWORKS:
-        for threads in THREADS:
-            task = Task(threads, *NETWORKS[network])
-            times, memory = measure_rounds(task, contenders, options.rounds)
-            new = [make_row(network, threads, name, times, memory[name]) for name in times]
-            print("\n".join(map(_format_row, new)), flush=True)
-            verdict = judge(network, threads, times)
-            print(verdict, flush=True)
-            if verdict.is_missed():
-                print("  where the time of a step goes:")
-                print_profile(task)
-            rows, verdicts = rows + new, [*verdicts, verdict]
-    content = {
-        "load": load,
-        "cores": os.cpu_count(),
-        "rows": [row._asdict() for row in rows],
-        "verdicts": [verdict._asdict() for verdict in verdicts],
-        "seconds_to": None if options.networks else seconds_to_accuracies(),
-    }
-    Path("benchmark.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        write_results(
+            network, {str(threads): compare(network, threads, contenders, options.rounds) for threads in THREADS}
+        )
+    if not options.networks:
+        write_results("seconds_to", seconds_to_accuracies())
+
+
+def compare(network: str, threads: int, contenders: list[str], rounds: int) -> dict[str, Any]:
+    """Print one network's table; return each contender's milliseconds in every round, and its memory."""
+    task = Task(threads, *NETWORKS[network])
+    times, memory = measure_rounds(task, contenders, rounds)
+    for name in times:
+        print(_format_row(make_row(network, threads, name, times, memory[name])))
+    verdict = judge(network, threads, times)
+    print(verdict, flush=True)
+    if verdict.is_missed():
+        print("  where the time of a step goes:")
+        print_profile(task)
+    return {"milliseconds": times, "mebibytes": memory}
+
+
+def write_results(name: str, measured: dict[str, Any]) -> None:
+    """Take what was measured into the file, with the commit."""
+    results = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+    results[name] = {"commit": head_commit(), **measured}
+    RESULTS.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
 
 
 def present_contenders() -> list[str]:
@@ -122,10 +129,10 @@ def present_contenders() -> list[str]:
     return present
 
 
-def measure_rounds(task: Task, contenders: list[str], rounds: int) -> tuple[dict[str, list[float]], dict[str, float]]:
+def measure_rounds(task: Task, contenders: list[str], rounds: int) -> tuple[dict[str, list[float]], dict[str, int]]:
     """Each contender's milliseconds in every round, and its memory; without those that cannot do the task."""
     times: dict[str, list[float]] = {name: [] for name in contenders if not (task.channels and name == "scikit-learn")}
-    memory: dict[str, float] = {}
+    memory: dict[str, int] = {}
     for _ in range(rounds):
         for name in list(times):
             try:
@@ -136,24 +143,24 @@ def measure_rounds(task: Task, contenders: list[str], rounds: int) -> tuple[dict
                 print(f"{name}: left out, failed: {error.stderr.strip().splitlines()[-1]}")
                 del times[name]
                 continue
-            times[name].append(measured["milliseconds"])
-            memory[name] = measured["mebibytes"]
+            times[name].append(round(measured["milliseconds"], 3))
+            memory[name] = round(measured["mebibytes"])
     return times, memory
 
 
-def make_row(network: str, threads: int, name: str, times: dict[str, list[float]], mebibytes: float) -> Row:
+def make_row(network: str, threads: int, name: str, times: dict[str, list[float]], mebibytes: int) -> Row:
     """Medians over the rounds; a ratio is the median of those of each round, in which machines are alike."""
     median = statistics.median(times[name])
     return Row(
         network,
         threads,
         name,
-        round(median, 3),
-        round(min(times[name]), 3),
+        median,
+        min(times[name]),
         round(BATCH / median * 1000),
         ratio(times[name], times["scratch"]),
         ratio(times[name], times[PORTABLE[name]]) if name in PORTABLE else None,
-        round(mebibytes),
+        mebibytes,
     )
 
 
