@@ -1,7 +1,11 @@
-"""What the documentation tells its readers to type."""
+"""What the documentation tells its readers to type, and what it says of the committed metrics."""
 
+import json
 import re
+import subprocess
+from typing import Any
 
+from stages.tools.preflight import in_git
 from tests.imports import ROOT
 
 
@@ -25,3 +29,19 @@ def commands(document: str, title: str) -> list[str]:
     assert lines, f"{document} has no command in section {title}"
     assert all(line.startswith("$ ") for line in lines)
     return [re.sub(r"\s{2,}#.*", "", line.removeprefix("$ ")) for line in lines]
+
+
+def metrics(name: str) -> dict[str, Any]:
+    """metrics/NAME.json as committed: a run on another machine may have changed it a little."""
+    path = f"metrics/{name}.json"
+    if in_git(ROOT):
+        committed = subprocess.run(["git", "show", f"HEAD:./{path}"], cwd=ROOT, capture_output=True, check=True).stdout
+    else:
+        committed = (ROOT / path).read_bytes()
+    content: dict[str, Any] = json.loads(committed)
+    return content
+
+
+def row(title: str, *cells: str) -> str:
+    """A row of a Markdown table."""
+    return re.sub(r"(?<=\|)  (?=\|)", " ", "| " + " | ".join([title, *cells]) + " |")

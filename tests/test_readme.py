@@ -1,8 +1,6 @@
 """The READMEs say what the committed metrics say: those in git, for a run on another machine may differ a little."""
 
-import json
 import re
-import subprocess
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,31 +8,16 @@ import pandas as pd
 import pytest
 from PIL import Image, ImageSequence
 
-from stages.tools.preflight import in_git
 from tests.benchmarks.experiments import SEEDS
 from tests.benchmarks.recipe_mistakes import first_seed_mistakes, table_path
 from tests.benchmarks.recipes import MOST_ACCURATE, RECIPES
 from tests.imports import ROOT
 from tests.project import ENGINES, Project
-from tests.readme import section
+from tests.readme import metrics, row, section
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = ("README.md", "stages/README.md", "stages/engines/scratch/README.md", "tests/README.md")
 WRITE_UP = {"torch": 0.9743, "scratch": 0.965}  # the write-up that the project starts from
-
-
-def metrics(name: str) -> dict[str, Any]:
-    path = f"metrics/{name}.json"
-    if in_git(ROOT):
-        committed = subprocess.run(["git", "show", f"HEAD:./{path}"], cwd=ROOT, capture_output=True, check=True).stdout
-    else:
-        committed = (ROOT / path).read_bytes()
-    content: dict[str, Any] = json.loads(committed)
-    return content
-
-
-def row(title: str, *cells: str) -> str:
-    return re.sub(r"(?<=\|)  (?=\|)", " ", "| " + " | ".join([title, *cells]) + " |")
 
 
 def mean_and_std(results: dict[str, Any]) -> str:

@@ -34,7 +34,7 @@ NETWORKS: dict[str, tuple[list[int], list[int]]] = {  # channels and hidden laye
 # How many times as fast as the best of the others NumPy should be, and which fraction of its matrix products' speed.
 GOALS = {"784-128-64-10": 1.3, "784-512-256-10": 1.0, "conv-16-32-128": 1.0, "conv-32-64-128": 1.0}
 FLOOR_GOAL = 0.5
-PORTABLE = {f"{engine}, portable": engine for engine in ("scratch", "torch")} if arithmetic.can_pin() else {}
+PORTABLE = {f"{engine}, portable": engine for engine in ("scratch", "torch")}
 HEADINGS = ("network", "threads", "", "ms/step", "min", "images/s", "NumPy is", "/ native", "MiB")
 
 
@@ -121,7 +121,7 @@ def present_contenders() -> list[str]:
     if not shutil.which(os.environ.get("CXX", "g++")):  # what torch.compile looks for
         missing["torch.compile"] = "no C++ compiler"
     present = []
-    for name in (*CONTENDERS, *PORTABLE):
+    for name in (*CONTENDERS, *(PORTABLE if arithmetic.can_pin() else ())):
         if reason := missing.get(name.split(",")[0]):
             print(f"{name}: left out, {reason}")
         else:
