@@ -14,6 +14,7 @@ from stages.engines.config import EngineConfig, NetworkConfig
 from stages.engines.network import build_layers, initial_weights
 from stages.engines.scratch import nn, optim
 from stages.engines.scratch.layers import Array
+from stages.engines.scratch.memory import keep_freed_memory
 from stages.engines.scratch.parallel import Shard, WorkerGroup
 from stages.engines.scratch.sequential import check_state_dict
 from stages.pipeline.classifier import UNSTANDARDIZED, Standardization, StateDict, check_training_state
@@ -24,9 +25,10 @@ from stages.pipeline.rng import Generators
 def make(
     config: EngineConfig, generators: Generators, standardization: Standardization, dtype: str
 ) -> "ScratchClassifier":
-    """Return a classifier, and limit NumPy's BLAS to its ``blas_threads``."""
+    """Return a classifier; this process gets what it trains best with: its ``blas_threads``, and memory that stays."""
     classifier = ScratchClassifier(config, generators, standardization, dtype)
     threadpool_limits(classifier.blas_threads, user_api="blas")
+    keep_freed_memory()
     return classifier
 
 

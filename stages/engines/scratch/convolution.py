@@ -9,6 +9,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 from stages.engines.scratch.layers import Array, Module
 from stages.engines.scratch.windows import Pair, check_window_fits, hcwn_to_nchw, nchw_to_hcwn, pair
 
+BLOCK = 256 * 1024  # elements of a sum of gradients
+
 
 class Conv2d(Module):
     """Y[n, o] = b[o] + Σ over c, i, j of W[o, c, i, j] X[n, c, y·stride + i, x·stride + j], on zero-padded input.
@@ -82,29 +84,43 @@ class Conv2d(Module):
         return gradient.reshape(*gradient.shape[:2], -1)
 
     def backward_input(self, grad_output: Array) -> Array:
-        """∂L/∂X, row by row, so that what is summed stays in the processor's cache."""
+        """∂L/∂X, some rows at a time, so that what is summed stays in the processor's cache.
+
+        A pixel is in several columns of im2col, and its gradient is the sum over them (col2im).
+        """
         gradient, (top, left) = self._as_matrices(grad_output), self.padding
         height, channels, width, batch_size = self._padded_shape
-        grad_input = np.empty((height - 2 * top, channels, width - 2 * left, batch_size), grad_output.dtype)
-        weights = self.parameters["weight"].transpose(1, 3, 2, 0)
-        weights = weights.reshape(-1, self.kernel_size[0], self.out_channels)
-        for row, grad_row in enumerate(grad_input, top):
-            grad_row[...] = self._grad_padded_row(row, weights, gradient)[:, left : width - left]
-        return hcwn_to_nchw(grad_input)
+        kernel_width, stride_x = self.kernel_size[1], self.stride[1]
+        depth, columns = channels * kernel_width, gradient.shape[2]
+        weights = self._weights_by_phase()
+        grad_padded: Array = np.zeros(self._padded_shape, gradient.dtype)
+        grad_columns = np.empty((min(height, max(1, BLOCK // (depth * columns))), depth, columns), gradient.dtype)
+        for start in range(top, height - top, len(grad_columns)):
+            rows = grad_padded[start : min(start + len(grad_columns), height - top)]
+            for row, grad_row_columns in enumerate(grad_columns[: len(rows)], start):
+                self._grad_row_columns(row, weights, gradient, grad_row_columns)
+            terms = grad_columns[: len(rows)].reshape(len(rows), channels, kernel_width, -1, batch_size)
+            for column in range(kernel_width):
+                rows[:, :, column : column + stride_x * terms.shape[3] : stride_x] += terms[:, :, column]
+        return hcwn_to_nchw(grad_padded[top : height - top, :, left : width - left])
 
-    def _grad_padded_row(self, row: int, weights: Array, gradient: Array) -> Array:
-        """Σᵢ Wᵢᵀ Gᵧ over kernel rows i and output rows y with ``row`` = y · stride + i, then col2im along the width.
+    def _weights_by_phase(self) -> list[Array]:
+        """For each remainder of a row divided by the stride, the kernel rows with that remainder, the last one first.
 
-        These rows of G are consecutive, so the sum is one matrix product. A pixel is in several columns of im2col, and
-        its gradient is the sum over them.
+        Each is (in_channels · kernel width, rows · out_channels).
         """
-        (kernel_height, kernel_width), (stride_y, stride_x) = self.kernel_size, self.stride
-        rows = range(max(0, (row - kernel_height) // stride_y + 1), min(row // stride_y + 1, len(gradient)))
-        weight = weights[:, [row - y * stride_y for y in rows]].reshape(len(weights), -1)
-        grad_columns = weight @ gradient[rows.start : rows.stop].reshape(-1, gradient.shape[2])
-        _, channels, width, batch_size = self._padded_shape
-        grad_columns = grad_columns.reshape(channels, kernel_width, -1, batch_size)
-        grad_row: Array = np.zeros((channels, width, batch_size), gradient.dtype)
-        for column in range(kernel_width):
-            grad_row[:, column : column + stride_x * grad_columns.shape[2] : stride_x] += grad_columns[:, column]
-        return grad_row
+        weight, stride_y = self.parameters["weight"].transpose(1, 3, 2, 0), self.stride[0]
+        phases = [weight[:, :, phase::stride_y][:, :, ::-1] for phase in range(stride_y)]
+        return [each.reshape(len(weight) * weight.shape[1], each.shape[2] * self.out_channels) for each in phases]
+
+    def _grad_row_columns(self, row: int, weights: list[Array], gradient: Array, out: Array) -> None:
+        """Σᵢ Wᵢᵀ Gᵧ over kernel rows i and output rows y with ``row`` = y · stride + i.
+
+        Such rows of G are consecutive, and so are those of W, so the sum is one matrix product.
+        """
+        stride_y, weight = self.stride[0], weights[row % self.stride[0]]
+        last = row // stride_y  # of the output rows; its kernel row is the last in ``weight``
+        first = last + 1 - weight.shape[1] // self.out_channels
+        rows = range(max(0, first), min(last + 1, len(gradient)))
+        weight = weight[:, (rows.start - first) * self.out_channels : (rows.stop - first) * self.out_channels]
+        np.matmul(weight, gradient[rows.start : rows.stop].reshape(-1, gradient.shape[2]), out=out)

@@ -6,6 +6,7 @@ In memory, it works on (height, channels, width, N), as convolution does.
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stages.engines.scratch.layers import Array, Module
 from stages.engines.scratch.windows import Pair, check_window_fits, hcwn_to_nchw, nchw_to_hcwn, pair
@@ -37,19 +38,23 @@ class MaxPool2d(_Pool2d):
     """The maximum of each window; ``stride`` defaults to the window's size."""
 
     def forward(self, x: Array) -> Array:
-        self._x = nchw_to_hcwn(x)
-        self._max = self._reduce(self._x, np.maximum)
-        return hcwn_to_nchw(self._max)
+        x = nchw_to_hcwn(x)
+        maximum = self._reduce(x, np.maximum)
+        self._shape, self._is_max = x.shape, list[NDArray[np.bool_]]()
+        unassigned = np.ones_like(maximum, bool)
+        for row, column in list(np.ndindex(self.kernel_size))[:-1]:
+            is_max = self._pixels(x, row, column) == maximum
+            is_max &= unassigned
+            unassigned ^= is_max
+            self._is_max.append(is_max)
+        self._is_max.append(unassigned)  # the last pixel, where no other is the maximum
+        return hcwn_to_nchw(maximum)
 
     def backward_input(self, grad_output: Array) -> Array:
         """The gradient goes to the pixel that was the maximum; on a tie to the first, as in PyTorch."""
-        gradient, grad_max = np.zeros_like(self._x), nchw_to_hcwn(grad_output)
-        unassigned = np.ones_like(self._max, bool)
+        gradient, grad_max = np.zeros(self._shape, grad_output.dtype), nchw_to_hcwn(grad_output)
         overlaps = self.stride[0] < self.kernel_size[0] or self.stride[1] < self.kernel_size[1]
-        for row, column in np.ndindex(self.kernel_size):
-            is_max = self._pixels(self._x, row, column) == self._max
-            is_max &= unassigned
-            unassigned ^= is_max
+        for (row, column), is_max in zip(np.ndindex(self.kernel_size), self._is_max, strict=True):
             grad_pixels = self._pixels(gradient, row, column)
             if overlaps:
                 grad_pixels += grad_max * is_max

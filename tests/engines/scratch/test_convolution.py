@@ -1,6 +1,7 @@
 """Convolution agrees with torch in float64 for any kernel, stride and padding, and with a naive loop."""
 
 import re
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
+from stages.engines.scratch import convolution
 from stages.engines.scratch.convolution import Conv2d
 from stages.engines.scratch.layers import Array
 from tests.engines.scratch.against_torch import assert_layer_agrees, with_random_parameters
@@ -18,18 +20,30 @@ sides = st.tuples(st.integers(1, 9), st.integers(1, 9))
 kernels = st.tuples(st.integers(1, 4), st.integers(1, 4))
 strides = st.tuples(st.integers(1, 3), st.integers(1, 3))
 paddings = st.tuples(st.integers(0, 2), st.integers(0, 2))
+blocks = st.sampled_from((1, 100, convolution.BLOCK))  # one row at a time, some, all
+sizes = st.integers(1, 4)
 Pair = tuple[int, int]
 
 
-@given(st.integers(1, 4), st.integers(1, 4), st.integers(1, 4), sides, kernels, strides, paddings, st.booleans(), seeds)
+@given(sizes, sizes, sizes, sides, kernels, strides, paddings, st.booleans(), blocks, seeds)
 def test_convolution_agrees_with_torch(
-    batch: int, inputs: int, outputs: int, side: Pair, kernel: Pair, stride: Pair, padding: Pair, bias: bool, seed: int
+    batch: int,
+    inputs: int,
+    outputs: int,
+    side: Pair,
+    kernel: Pair,
+    stride: Pair,
+    padding: Pair,
+    bias: bool,
+    block: int,
+    seed: int,
 ) -> None:
     assume(all(side[axis] + 2 * padding[axis] >= kernel[axis] for axis in (0, 1)))
     images = np.random.default_rng(seed).normal(size=(batch, inputs, *side))
     layer = Conv2d(inputs, outputs, kernel, stride, padding, bias=bias)
     module = torch.nn.Conv2d(inputs, outputs, kernel, stride, padding, bias=bias)
-    assert_layer_agrees(layer, module, images, seed + 1)
+    with patch.object(convolution, "BLOCK", block):
+        assert_layer_agrees(layer, module, images, seed + 1)
 
 
 def test_one_number_stands_for_height_and_width() -> None:
