@@ -16,7 +16,7 @@
 # make fuzz         give every parser 100,000 damaged files, 2 minutes
 # make mutation     break what computes results, line by line, and see the tests go red, 100 minutes; MODULES="stages/..."
 # make bench        time training in both engines, and in what else people use; writes metrics/speed.json; ROUNDS=1
-#                   NETWORKS="784-128-64-10 conv-16-32-128" for some
+#                   NETWORKS="784-128-64-10 seconds" for one, and the seconds of training to some accuracies
 # make handwriting  read test digits drawn as scans and photos, and write metrics/handwriting.json, 8 minutes
 # make seeds        train with seeds 1 to 10 and write metrics/seeds.json
 # make recipes      train the README's recipes with 5 seeds each and write metrics/recipes.json, for hours;

@@ -10,6 +10,7 @@ the goal by luck, once, before it stays above: among 20 evaluations that shorten
 """
 
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -140,7 +141,8 @@ def summary(seconds: list[float | None]) -> str:
 def in_own_process(engine: str, goal: float, name: str, seed: int, split: str) -> float | None:
     """Seconds of one run."""
     command = [sys.executable, "-m", "tests.benchmarks.accuracy", "run", engine, str(goal), name, str(seed), split]
-    output = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # as in a stage; engines take more
+    output = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
     seconds: float | None = json.loads(output)
     return seconds
 

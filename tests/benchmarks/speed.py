@@ -25,6 +25,7 @@ from tests.benchmarks.task import BATCH, Task
 
 RESULTS = Path("metrics/speed.json")
 ROUNDS, THREADS = 5, (1, 2)
+SECONDS = "seconds"  # those until an accuracy is reached, in place of a network
 NETWORKS: dict[str, tuple[list[int], list[int]]] = {  # channels and hidden layers
     "784-128-64-10": ([], [128, 64]),
     "784-512-256-10": ([], [512, 256]),
@@ -76,21 +77,20 @@ class Verdict(NamedTuple):
 def main() -> None:
     """Time what is named, or all, and write what comes of each as soon as it is there."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "networks", nargs="*", choices=[[], *NETWORKS], help="these alone, and no seconds to accuracies"
-    )
+    parser.add_argument("parts", nargs="*", choices=[[], *NETWORKS, SECONDS], help="these alone")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     options = parser.parse_args()
     load = os.getloadavg()[0]
     print(f"load of the machine at the start: {load:.2f} on {os.cpu_count()} cores")
     contenders = present_contenders()
     print(_format_row(HEADINGS))
-    for network in options.networks or NETWORKS:
-        write_results(
-            network, {str(threads): compare(network, threads, contenders, options.rounds) for threads in THREADS}
-        )
-    if not options.networks:
-        write_results("seconds_to", seconds_to_accuracies())
+    for part in options.parts or (*NETWORKS, SECONDS):
+        if part == SECONDS:
+            write_results(part, seconds_to_accuracies())
+        else:
+            write_results(
+                part, {str(threads): compare(part, threads, contenders, options.rounds) for threads in THREADS}
+            )
 
 
 def compare(network: str, threads: int, contenders: list[str], rounds: int) -> dict[str, Any]:
