@@ -1,0 +1,92 @@
+"""tests/README.md says what `make bench` measured: metrics/speed.json, as committed."""
+
+import re
+import statistics
+from collections.abc import Iterator
+
+import pytest
+
+from tests.benchmarks.accuracy import CHOSEN
+from tests.benchmarks.accuracy import SEEDS as ACCURACY_SEEDS
+from tests.benchmarks.contenders import CONTENDERS
+from tests.benchmarks.speed import DENSE_ONLY, NETWORKS, PORTABLE, ROUNDS, SECONDS, THREADS, judge, ratio
+from tests.readme import metrics, row, section
+
+TITLES = {
+    "scratch": "NumPy",
+    "torch": "PyTorch",
+    "torch.compile, loss": "`torch.compile`, loss",
+    "torch.compile, step": "`torch.compile`, step",
+    "jax, step": "JAX, step",
+    "jax, epoch": "JAX, epoch",
+    "tutorial": "tutorial",
+    "scikit-learn": "scikit-learn",
+    "floor": "floor",
+}
+
+
+def speed_rows(threads: int) -> Iterator[str]:
+    results = metrics("speed")
+    times: dict[str, dict[str, list[float]]] = {
+        network: results[network][str(threads)]["milliseconds"] for network in NETWORKS
+    }
+    for name, title in TITLES.items():
+        yield row(title, *(milliseconds(each[name]) if name in each else "" for each in times.values()))
+    verdicts = [judge(network, threads, each) for network, each in times.items()]
+    relative = "NumPy's speed relative to"
+    yield row(f"**{relative} the best of the others**", *(f"{each.against_best:.2f}x" for each in verdicts))
+    yield row("which is", *(TITLES[each.best] for each in verdicts))
+    yield row(
+        f"**{relative} PyTorch's**", *(f"{ratio(each['torch'], each['scratch']):.2f}x" for each in times.values())
+    )
+    yield row(f"**{relative} the floor**", *(f"{each.of_floor:.2f}x" for each in verdicts))
+    for name in ("scratch", "torch"):
+        memory = (results[network][str(threads)]["mebibytes"][name] for network in NETWORKS)
+        yield row(f"{TITLES[name]}, peak memory in MiB", *map(str, memory))
+    for name, engine in PORTABLE.items():
+        ratios = [ratio(each[name], each[engine]) for each in times.values()]
+        yield row(f"{TITLES[engine]}, portable / native", *(f"{each:.2f}" for each in ratios))
+
+
+def milliseconds(times: list[float]) -> str:
+    return f"{statistics.median(times):.2f} ({min(times):.2f})"
+
+
+def spread(seconds: list[float]) -> str:
+    median, low, high = statistics.median(seconds), min(seconds), max(seconds)
+    digits = 2 if median < 2 else 1 if median < 10 else 0
+    return f"{median:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+
+
+def test_every_contender_and_network_is_in_the_table() -> None:
+    assert TITLES.keys() == CONTENDERS.keys()
+    results = metrics("speed")
+    for network, threads in ((network, str(threads)) for network in NETWORKS for threads in THREADS):
+        times = results[network][threads]["milliseconds"]
+        left_out = DENSE_ONLY if NETWORKS[network][0] else set()
+        assert times.keys() == (CONTENDERS.keys() | PORTABLE.keys()) - left_out
+        assert {len(each) for each in times.values()} == {ROUNDS}
+
+
+@pytest.mark.parametrize("threads", THREADS)
+def test_the_table_of_steps_is_what_was_measured(threads: int) -> None:
+    text = section("tests/README.md", "Speed")
+    missing = [line for line in speed_rows(threads) if line not in text]
+    assert not missing, "tests/README.md lacks:\n" + "\n".join(missing)
+
+
+def test_the_table_of_seconds_to_an_accuracy_is_what_was_measured() -> None:
+    text, results = section("tests/README.md", "Speed"), metrics("speed")[SECONDS]
+    for goal in CHOSEN:
+        runs = [results[engine][f"{goal:.1%}"] for engine in ("scratch", "torch")]
+        assert {len(each) for each in runs} == {len(ACCURACY_SEEDS)}
+        scratch, torch = (re.escape(spread(each)) for each in runs)
+        assert re.search(rf"^\| {100 * goal:g} % \| .* \| {scratch} \| .* \| {torch} \|$", text, re.MULTILINE), (
+            f"tests/README.md lacks {goal:.1%}: {spread(runs[0])}, {spread(runs[1])}"
+        )
+
+
+def test_the_measured_commits_are_named() -> None:
+    results, text = metrics("speed"), section("tests/README.md", "Speed")
+    (commit,) = {results[network]["commit"] for network in NETWORKS}
+    assert re.findall(r"Measured at commit ([0-9a-f]{7})", text) == [commit, results[SECONDS]["commit"]]
