@@ -25,7 +25,7 @@ from stages.pipeline.rng import Generators
 def make(
     config: EngineConfig, generators: Generators, standardization: Standardization, dtype: str
 ) -> "ScratchClassifier":
-    """Return a classifier; this process gets what it trains best with: its ``blas_threads``, and memory that stays."""
+    """Return a classifier; NumPy's BLAS gets its ``blas_threads``, and this process keeps memory that is freed."""
     classifier = ScratchClassifier(config, generators, standardization, dtype)
     threadpool_limits(classifier.blas_threads, user_api="blas")
     keep_freed_memory()

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 from stages.engines import make
 from stages.engines.config import Config, EngineConfig
+from stages.pipeline.arithmetic import THREADS_AND_PRECISION
 from stages.pipeline.classifier import UNSTANDARDIZED, predict_in_batches
 from stages.pipeline.metrics import accuracy
 from stages.pipeline.params import load_config
@@ -141,7 +142,8 @@ def summary(seconds: list[float | None]) -> str:
 def in_own_process(engine: str, goal: float, name: str, seed: int, split: str) -> float | None:
     """Seconds of one run."""
     command = [sys.executable, "-m", "tests.benchmarks.accuracy", "run", engine, str(goal), name, str(seed), split]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # as in a stage; engines take more
+    variables = {**os.environ, **THREADS_AND_PRECISION}  # as in a stage: one thread, unless an engine takes more
+    environment = {name: value for name, value in variables.items() if value is not None}
     output = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
     seconds: float | None = json.loads(output)
     return seconds

@@ -9,7 +9,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from stages.engines.scratch.layers import Array, Module
 from stages.engines.scratch.windows import Pair, check_window_fits, hcwn_to_nchw, nchw_to_hcwn, pair
 
-BLOCK = 256 * 1024  # elements of a sum of gradients
+BLOCK = 256 * 1024  # elements of the columns that col2im adds up at a time
 
 
 class Conv2d(Module):
@@ -118,8 +118,8 @@ class Conv2d(Module):
 
         Such rows of G are consecutive, and so are those of W, so the sum is one matrix product.
         """
-        stride_y, weight = self.stride[0], weights[row % self.stride[0]]
-        last = row // stride_y  # of the output rows; its kernel row is the last in ``weight``
+        last, phase = divmod(row, self.stride[0])  # the last output row; its kernel row is the last of the phase
+        weight = weights[phase]
         first = last + 1 - weight.shape[1] // self.out_channels
         rows = range(max(0, first), min(last + 1, len(gradient)))
         weight = weight[:, (rows.start - first) * self.out_channels : (rows.stop - first) * self.out_channels]
