@@ -17,6 +17,8 @@ from stages.tools.clone import clone_head, run_pipeline
 from stages.tools.commands import run, start
 from stages.tools.git import changed_files, new_files, require_in_head
 
+ONE_EPOCH = {"epochs": 1, "no_aug_epochs": 0}  # the last epochs may not be all
+
 
 def main() -> None:
     """Clone, copy, run, and print the metrics of both."""
@@ -26,7 +28,7 @@ def main() -> None:
     with clone_head("quick") as clone:
         copy_changes(Path(), clone)
         share_cache(clone)
-        set_epochs(clone / "params.yaml", 1)
+        set_to_one_epoch(clone / "params.yaml")
         run_pipeline(clone)
         print("HEAD's metrics beside those of one epoch, here called workspace:", flush=True)
         run(clone, "dvc", "metrics", "diff", "--all", "HEAD")
@@ -60,15 +62,15 @@ def _remove(clone: Path, name: Path) -> None:
             (clone / folder).rmdir()
 
 
-def set_epochs(path: Path, epochs: int) -> None:
-    """Set every key ``epochs`` of a YAML file: an engine's section may have its own."""
+def set_to_one_epoch(path: Path) -> None:
+    """Set the keys of ONE_EPOCH wherever they stand in a YAML file: an engine's section may have its own."""
 
     def replace(section: Any) -> None:
         for key, value in section.items():
-            if key == "epochs":
-                section[key] = epochs
-            elif isinstance(value, dict):
+            if isinstance(value, dict):
                 replace(value)
+            else:
+                section[key] = ONE_EPOCH.get(key, value)
 
     yaml = YAML()
     content = yaml.load(path)

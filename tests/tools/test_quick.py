@@ -7,8 +7,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
-from stages.tools.quick import copy_changes, set_epochs
+from stages.engines.config import Config
+from stages.pipeline.params import load_config
+from stages.tools.quick import copy_changes, set_to_one_epoch
+from tests.imports import ROOT
 from tests.project import GIT, Project, line_of, output_of
 
 NAMES = [
@@ -99,10 +103,22 @@ def test_a_clone_gets_the_workspaces_state_of_every_file_that_git_does_not_ignor
 def test_epochs_are_set_wherever_they_stand(tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
     path.write_text("# all\ntraining:\n  epochs: 10\n  rate: 1e-5\nscratch:\n  training: {epochs: 7}\n  epoch: 2\n")
-    set_epochs(path, 1)
+    set_to_one_epoch(path)
     assert path.read_text() == (
         "# all\ntraining:\n  epochs: 1\n  rate: 1e-5\nscratch:\n  training: {epochs: 1}\n  epoch: 2\n"
     )
+
+
+def test_one_epoch_of_a_valid_config_is_valid(tmp_path: Path) -> None:
+    """Also where augmentation ends before training does, as in the most accurate recipe."""
+    content = YAML().load(ROOT / "params.yaml")
+    content["augmentation"].update(enabled=True, no_aug_epochs=4)
+    content["scratch"]["augmentation"] = {"no_aug_epochs": 5}
+    path = tmp_path / "params.yaml"
+    YAML().dump(content, path)
+    set_to_one_epoch(path)
+    config = load_config(Config, path)
+    assert [engine.training.epochs for engine in (config.torch, config.scratch)] == [1, 1]
 
 
 def files(folder: Path) -> dict[str, bytes]:
