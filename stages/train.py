@@ -12,7 +12,7 @@ from stages.pipeline.splits import load_split, load_standardization
 from stages.pipeline.stage import engine_argument, run
 from stages.training.checkpoint import Checkpoint
 from stages.training.loop import train
-from stages.training.messages import chance_warning
+from stages.training.messages import chance_warning, options_without_effect
 
 
 def main() -> None:
@@ -20,6 +20,8 @@ def main() -> None:
     engine = engine_argument(ENGINES)
     params = load_config(Config)
     config, generators = params.engine(engine), spawn_generators(params.seed)
+    for option in options_without_effect(config.network):
+        print(f"note: {option}", file=sys.stderr, flush=True)
     training, validation = load_split("train"), load_split("validation")
     classifier = make(engine, config, generators, load_standardization())
     model = ENGINES[engine]

@@ -68,7 +68,7 @@ def train(
         progress.training_seconds += time.perf_counter() - started
         epoch = EpochMetrics(len(epochs) + 1, rate, *_evaluate(classifier, sample), *_evaluate(classifier, validation))
         if not math.isfinite(loss := epoch.train_loss + epoch.validation_loss):
-            raise divergence(loss, epoch.epoch, "its end", rate)
+            raise divergence(loss, epoch.epoch, "its end", rate, config.optimizer.schedule)
         epochs.append(epoch)
         write_history(history, epochs)
         if epoch is best_epoch(epochs):
@@ -94,8 +94,8 @@ def _check_batch_norm(training: Split, config: EngineConfig) -> None:
     has_single_values = bool(network.hidden_sizes) or 1 in network.sides()
     if network.batch_norm and has_single_values and 1 in (batch_size, count % batch_size):
         raise PipelineError(
-            f"batch_norm cannot train on a batch of one image, and batch_size {batch_size} leaves one of {count}: "
-            "choose another batch_size"
+            f"batch_norm cannot train on a batch of one image, and with batch_size {batch_size}, the last of {count} "
+            "images is a batch of its own: choose another batch_size"
         )
 
 
@@ -117,7 +117,7 @@ def _train_epoch(
             with np.errstate(over="ignore", invalid="ignore"):  # reported below, in words
                 loss = classifier.train_batch(batch.images, batch.labels, learning_rate)
             if not math.isfinite(loss):
-                raise divergence(loss, number, f"step {step + 1} of {steps}", learning_rate)
+                raise divergence(loss, number, f"step {step + 1} of {steps}", learning_rate, config.optimizer.schedule)
             bar.set_postfix_str(f"loss {loss:.4f}{known}", refresh=False)
     return float(f"{learning_rate:.6g}")
 

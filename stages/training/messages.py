@@ -1,9 +1,11 @@
 """What training says: before it starts, after each epoch, when it fails, and when nothing was learned."""
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 
+from stages.engines.config import NetworkConfig, ScheduleName
 from stages.pipeline.classifier import Labels
 from stages.pipeline.errors import PipelineError
 from stages.pipeline.history import EpochMetrics
@@ -25,12 +27,23 @@ def format_epoch(epoch: EpochMetrics, epochs: int) -> str:
     )
 
 
-def divergence(loss: float, epoch: int, where: str, learning_rate: float) -> PipelineError:
+def divergence(loss: float, epoch: int, where: str, learning_rate: float, schedule: ScheduleName) -> PipelineError:
     """The error of a loss that is not finite."""
+    warmup = "raise warmup_fraction" if schedule == "one_cycle" else "use the schedule one_cycle, which warms up"
     return PipelineError(
         f"the loss is {loss} in epoch {epoch} at {where}, with learning rate {learning_rate:.3g}: training diverged "
-        "and no new model was saved; lower learning_rate, or use the schedule one_cycle, which warms up"
+        f"and no new model was saved; lower learning_rate, or {warmup}"
     )
+
+
+def options_without_effect(network: NetworkConfig) -> Iterator[str]:
+    """What the config asks for, but no layer of the network has."""
+    if network.dropout and not network.hidden_sizes:
+        yield f"network.dropout {network.dropout} has no effect, because there is no hidden layer"
+    if network.global_avg_pool and not network.channels:
+        yield "network.global_avg_pool has no effect, because there is no convolution"
+    if network.batch_norm and not (network.hidden_sizes or network.channels):
+        yield "network.batch_norm has no effect, because there is neither a hidden layer nor a convolution"
 
 
 def chance_warning(accuracy: float, labels: Labels) -> str:
