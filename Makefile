@@ -8,7 +8,7 @@
 # make screenshot   draw a digit on that page in Chromium, and write the README's animation of it
 # make quick        run everything with one epoch each, beside the workspace, and show what comes of it
 # make export       write both trained networks as ONNX files, models/ENGINE/model.onnx; DTYPE=float32: from such pixels
-# make gate         fail when accuracy has fallen against the best ancestor, or BASELINE=REV
+# make gate         fail when accuracy has fallen significantly below the best ancestor, or BASELINE=REV
 # make test         install what is needed, run the tests that a change needs, at most 4 minutes
 # make test-all     run all tests but those of portability, about 35 minutes
 # make portability  compare results with those of other processors, which QEMU emulates, about 8 minutes

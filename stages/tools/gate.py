@@ -1,4 +1,4 @@
-"""Fail when accuracy is below that of the best ancestor: ``python -m stages.tools.gate [REVISION]``.
+"""Fail when accuracy is significantly below that of the best ancestor: ``python -m stages.tools.gate [REVISION]``.
 
 Workspace and ancestor are compared on the same test images, so the size of the test split explains no difference: what
 moves without a reason is training, by its seed, its order and its rounding. Accuracy has fallen when the paired 95 %

@@ -86,6 +86,17 @@ def test_the_table_of_seconds_to_an_accuracy_is_what_was_measured() -> None:
         )
 
 
+def test_what_portable_arithmetic_costs_is_what_was_measured() -> None:
+    results, texts = metrics("speed"), []
+    for is_convolutional in (False, True):
+        tasks = [results[network] for network, (channels, _) in NETWORKS.items() if bool(channels) == is_convolutional]
+        times = [task[str(threads)]["milliseconds"] for task in tasks for threads in THREADS]
+        ratios = [ratio(each["torch, portable"], each["torch"]) for each in times]
+        texts.append(f"{min(ratios):.1f} to {max(ratios):.1f} times")
+    sentence = f"PyTorch's step takes {texts[0]} as long for a dense network, {texts[1]} for a convolutional one."
+    assert sentence in " ".join(section("stages/README.md", "The same bytes on every machine").split())
+
+
 def test_the_measured_commits_are_named() -> None:
     results, text = metrics("speed"), section("tests/README.md", "Speed")
     (commit,) = {results[network]["commit"] for network in NETWORKS}
