@@ -181,10 +181,9 @@ def handwriting_rows(results: dict[str, Any]) -> Iterator[str]:
         yield row(style if style == "thin" else f"{style}s", *cells, str(results[style]["refused"]))
     for ruling, result in results["photo"]["ruling"].items():
         title = f"{result['count']} photos, {'no lines' if ruling == 'none' else ruling} on the paper"
-        fractions = (
-            round(result["count"] * result[engine]) / result["count"] for engine in ENGINES
-        )  # not rounded twice
-        yield row(title, *(f" | {100 * each:z.1f}" for each in fractions), str(result["refused"]))
+        count = result["count"]
+        exact = (round(count * result[engine]) / count for engine in ENGINES)  # the file has four digits
+        yield row(title, *(f" | {100 * each:z.1f}" for each in exact), str(result["refused"]))
 
 
 def postcode_rows(results: dict[str, Any]) -> Iterator[str]:
