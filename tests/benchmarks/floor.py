@@ -35,7 +35,7 @@ def multiply(pairs: list[tuple[Array, Array, Array]]) -> None:
 
 
 def products(task: Task, examples: int) -> Iterator[tuple[Array, Array, Array]]:
-    """The factors of each layer's forward product and gradients, with memory for the result."""
+    """The factors of each layer's forward product and gradients, with memory for the result, shared by equal shapes."""
     side, inputs = 28, 1
     factors: list[tuple[Array, Array]] = []
     for outputs in task.channels:
@@ -47,8 +47,10 @@ def products(task: Task, examples: int) -> Iterator[tuple[Array, Array, Array]]:
         factors += [(weight, batch), (gradient, batch.T)]
         factors += [(weight.T, gradient)] if features != 28 * 28 else []  # nobody needs that of the pixels
         features = units
+    results: dict[tuple[int, ...], Array] = {}
     for left, right in factors:
-        yield left, right, left @ right
+        shape = (*right.shape[:-2], left.shape[-2], right.shape[-1])
+        yield left, right, results.setdefault(shape, np.empty(shape, np.float32))
 
 
 def convolution_products(outputs: int, inputs: int, side: int, examples: int) -> list[tuple[Array, Array]]:
@@ -57,7 +59,13 @@ def convolution_products(outputs: int, inputs: int, side: int, examples: int) ->
     windows = sliding_window_view(random(side * depth, rows * examples), 5 * depth, axis=0)[::depth].transpose(0, 2, 1)
     gradient = random(rows, outputs, rows * examples)
     factors = [(random(outputs, 5 * depth), windows), (windows, gradient.transpose(0, 2, 1))]
-    return factors if inputs == 1 else factors + [(random(depth, outputs), gradient)] * 5
+    if inputs == 1:  # nobody needs the gradient of the pixels
+        return factors
+    weight = random(depth, 5 * outputs)
+    for row in range(side):  # each is in the windows of up to five rows
+        near = gradient[max(0, row - 4) : row + 1].reshape(-1, gradient.shape[2])
+        factors += [(weight[:, : len(near)], near)]
+    return factors
 
 
 def random(*shape: int) -> Array:

@@ -78,11 +78,11 @@ RECIPES = {
         "the most accurate",
         {
             **CONVOLUTIONAL,
-            "network.channels": [16, 48, 96],
+            "network.channels": [24, 64, 128],
             "network.padding": 1,
             "network.hidden_sizes": [],
             "training.label_smoothing": 0.05,
-            "training.epochs": 16,
+            "training.epochs": 14,
             "augmentation.shift": 4.0,
             "augmentation.no_aug_epochs": 4,
         },
