@@ -184,9 +184,9 @@ def test_the_run_cache_has_every_stage_but_fetch(project: Project) -> None:
 
 def test_a_parameter_that_is_changed_and_changed_back_costs_no_second_training(project: Project) -> None:
     before = project.outputs()
-    output = project.dvc("exp", "run", "--set-param", "+scratch.optimizer.learning_rate=0.004", "compare")
+    output = project.dvc("exp", "run", "--set-param", "+scratch.optimizer.learning_rate=0.01", "compare")
     assert stages_run(output) == ["train_scratch", "evaluate@scratch", "compare"]
-    assert re.search(r"scratch\.optimizer\.learning_rate +\S+ +0\.004", project.dvc("params", "diff"))
+    assert re.search(r"scratch\.optimizer\.learning_rate +\S+ +0\.01", project.dvc("params", "diff"))
     assert project.outputs() != before
     project.run("git", "checkout", "--quiet", "params.yaml")
     output = project.dvc("repro")
@@ -226,7 +226,7 @@ def test_code_and_parameters_make_stale_what_depends_on_them_and_nothing_else(pr
     ("change", "rerun"),
     [
         ("network.batch_norm=true", [stage for stage in ALL_STAGES if stage not in ("fetch", "preprocess", "parity")]),
-        ("+scratch.optimizer.learning_rate=0.004", AFTER_SCRATCH),
+        ("+scratch.optimizer.learning_rate=0.01", AFTER_SCRATCH),
         ("~scratch.network", AFTER_SCRATCH),
         ("preprocess.validation_size=50", [stage for stage in ALL_STAGES if stage != "fetch"]),
     ],

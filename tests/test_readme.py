@@ -4,9 +4,12 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
+from numpy.typing import NDArray
 from PIL import Image, ImageSequence
+from scipy.stats import nct, norm, t
 
 from tests.benchmarks.experiments import SEEDS
 from tests.benchmarks.recipe_mistakes import first_seed_mistakes, table_path
@@ -78,6 +81,36 @@ def test_the_runs_with_several_seeds_belong_to_the_committed_run() -> None:
     assert seeds["seeds"] == list(SEEDS) == list(range(1, 11))
     for engine in ENGINES:
         assert seeds[engine]["accuracies"][0] == metrics(engine)["accuracy"]
+
+
+def test_what_the_gate_notices_is_what_the_committed_metrics_give() -> None:
+    both = [fractions_of_shut_gates(engine) for engine in ENGINES]
+    rows = [row(title, *(f"{100 * each[title]:.0f} %" for each in both)) for title in both[0]]
+    torch, scratch = (100 * metrics("seeds")[engine]["standard_deviation"] for engine in ENGINES)
+    text = section("stages/README.md", "The gate")
+    missing = [each for each in [*rows, f"({torch:.2f} points PyTorch, {scratch:.2f} NumPy)"] if each not in text]
+    assert not missing, "stages/README.md lacks:\n" + "\n".join(missing)
+
+
+def fractions_of_shut_gates(engine: str) -> dict[str, float]:
+    """Simulated: mistakes vary as over the seeds, and the interval excludes 0 exactly when p < 0.05."""
+    seeds, shared = metrics("seeds")[engine], metrics("comparison")["both_wrong"]
+    std, generator = seeds["standard_deviation"], np.random.default_rng(0)
+
+    def mistakes(loss: float = 0.0, ancestors: int = 1) -> NDArray[np.float64]:
+        rates = generator.normal(1 - seeds["mean"] + loss, std, (200_000, ancestors)).min(axis=1)
+        return np.asarray(np.maximum(10_000 * rates, shared))
+
+    def shut(before: NDArray[np.float64], after: NDArray[np.float64]) -> float:
+        return float((after - before > norm.ppf(0.975) * np.sqrt(after + before - 2 * shared)).mean())
+
+    return {
+        "retrained, no better or worse, one ancestor": shut(mistakes(), mistakes()),
+        "the same, the best of ten such ancestors": shut(mistakes(ancestors=10), mistakes()),
+        "a true loss of 0.2 points, one run": shut(mistakes(), mistakes(0.002)),
+        "a true loss of 0.5 points, one run": shut(mistakes(), mistakes(0.005)),
+        "a true loss of 0.2 points, over ten seeds": float(nct.sf(t.ppf(0.975, 9), 9, 0.002 / (std * np.sqrt(0.2)))),
+    }
 
 
 def test_equal_networks_train_alike_to_the_precision_that_the_lesson_names() -> None:

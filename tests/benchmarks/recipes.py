@@ -63,7 +63,15 @@ RECIPES = {
             "training.epochs": 1,
         },
     ),
-    "dense": Recipe("dense, augmented images", {**AUGMENTED, "training.epochs": 40}),
+    "dense": Recipe(
+        "dense, augmented images",
+        {
+            **AUGMENTED,
+            "optimizer.learning_rate": 0.003,
+            "training.batch_size": 64,
+            "training.epochs": 40,
+        },
+    ),
     "convolutional": Recipe(
         "convolutional",
         {

@@ -183,10 +183,10 @@ def test_a_key_that_is_missing_misspelled_or_there_twice_is_named(path: Path, ke
 @pytest.mark.parametrize(
     ("line", "replacement", "message"),
     [
-        ("learning_rate: 0.003", "learning_rate: 0", "optimizer.learning_rate: must be > 0, got 0"),
-        ("learning_rate: 0.003", "learning_rate: .nan", "optimizer.learning_rate: must be a finite number, got nan"),
+        ("learning_rate: 0.004", "learning_rate: 0", "optimizer.learning_rate: must be > 0, got 0"),
+        ("learning_rate: 0.004", "learning_rate: .nan", "optimizer.learning_rate: must be a finite number, got nan"),
         ("warmup_fraction: 0.2", "warmup_fraction: 1.5", "optimizer.warmup_fraction: must be <= 1, got 1.5"),
-        ("epochs: 10", "epochs: 2.5", "training.epochs: must be an integer, got 2.5"),
+        ("epochs: 8", "epochs: 2.5", "training.epochs: must be an integer, got 2.5"),
         ("  - 512\n", "  - many\n", "network.hidden_sizes.0: must be an integer, got 'many'"),
         ("    - 128\n", "    - 0\n", "scratch.network.hidden_sizes.0: must be >= 1, got 0"),
         (
@@ -210,8 +210,8 @@ def test_a_key_that_is_missing_misspelled_or_there_twice_is_named(path: Path, ke
         ),
         (
             "scratch:\n",
-            "scratch:\n  augmentation:\n    enabled: true\n    no_aug_epochs: 10\n",
-            "scratch.augmentation.no_aug_epochs: must be < training.epochs, which is 10, got 10",
+            "scratch:\n  augmentation:\n    enabled: true\n    no_aug_epochs: 8\n",
+            "scratch.augmentation.no_aug_epochs: must be < training.epochs, which is 8, got 8",
         ),
         (
             "dataset: MNIST",
@@ -276,7 +276,7 @@ def test_a_file_that_cannot_be_read_is_one_line(path: Path) -> None:
     ("module", "line", "replacement", "message"),
     [
         ("fetch", "timeout: 10.0", "timeout: 0", "fetch.timeout: must be >= 0.01, got 0"),
-        ("train scratch", "epochs: 10", "epochs: 0", "training.epochs: must be >= 1, got 0"),
+        ("train scratch", "epochs: 8", "epochs: 0", "training.epochs: must be >= 1, got 0"),
         ("train torch", "channels: []", "channels: [1, 1, 1]", "network.channels: must be of a length <= 2 with "),
         ("compare", "seed: 1", "sede: 1", "seed: missing; it must be given"),
         (
