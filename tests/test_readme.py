@@ -2,15 +2,16 @@
 
 import re
 from collections.abc import Iterator
+from statistics import mean
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from numpy.typing import NDArray
 from PIL import Image, ImageSequence
-from scipy.stats import nct, norm, t
+from scipy.stats import nct, t
 
+from stages.evaluation.paired import mcnemar_pvalue
 from tests.benchmarks.experiments import SEEDS
 from tests.benchmarks.recipe_mistakes import first_seed_mistakes, table_path
 from tests.benchmarks.recipes import MOST_ACCURATE, RECIPES
@@ -93,16 +94,17 @@ def test_what_the_gate_notices_is_what_the_committed_metrics_give() -> None:
 
 
 def fractions_of_shut_gates(engine: str) -> dict[str, float]:
-    """Simulated: mistakes vary as over the seeds, and the interval excludes 0 exactly when p < 0.05."""
+    """Simulated: the number of mistakes varies as over the seeds, and the gate is shut when McNemar's p < 0.05."""
     seeds, shared = metrics("seeds")[engine], metrics("comparison")["both_wrong"]
     std, generator = seeds["standard_deviation"], np.random.default_rng(0)
 
-    def mistakes(loss: float = 0.0, ancestors: int = 1) -> NDArray[np.float64]:
-        rates = generator.normal(1 - seeds["mean"] + loss, std, (200_000, ancestors)).min(axis=1)
-        return np.asarray(np.maximum(10_000 * rates, shared))
+    def mistakes(loss: float = 0.0, ancestors: int = 1) -> list[int]:
+        rates = generator.normal(1 - seeds["mean"] + loss, std, (50_000, ancestors)).min(axis=1)
+        return [max(round(10_000 * rate), shared) for rate in rates.tolist()]
 
-    def shut(before: NDArray[np.float64], after: NDArray[np.float64]) -> float:
-        return float((after - before > norm.ppf(0.975) * np.sqrt(after + before - 2 * shared)).mean())
+    def shut(before: list[int], after: list[int]) -> float:
+        pairs = zip(before, after, strict=True)
+        return mean(old < new and mcnemar_pvalue(new - shared, old - shared) < 0.05 for old, new in pairs)
 
     return {
         "retrained, no better or worse, one ancestor": shut(mistakes(), mistakes()),
