@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from stages.pipeline import arithmetic
+from stages.tools.machine import processor
 from tests.benchmarks.accuracy import seconds_to_accuracies
 from tests.benchmarks.contenders import CONTENDERS
 from tests.benchmarks.experiments import head_commit
@@ -108,9 +109,9 @@ def compare(network: str, threads: int, contenders: list[str], rounds: int) -> d
 
 
 def write_results(name: str, measured: dict[str, Any]) -> None:
-    """Take what was measured into the file, with the commit."""
+    """Take what was measured into the file, under the processor's name, with the commit."""
     results = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
-    results[name] = {"commit": head_commit(), **measured}
+    results.setdefault(processor(), {})[name] = {"commit": head_commit(), **measured}
     RESULTS.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
 
 

@@ -2,7 +2,8 @@
 
 import re
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import product
 
 import pytest
 
@@ -24,9 +25,13 @@ TITLES = {
     "floor": "floor",
 }
 
+MEASURED = {"Intel(R) Xeon(R) Processor": "Intel Xeon", "AMD EPYC": "AMD EPYC"}  # the first has the full tables
+NEWEST = next(iter(MEASURED))
+SECONDS_MEASURED_ON = "AMD EPYC"
+
 
 def speed_rows(threads: int) -> Iterator[str]:
-    results = metrics("speed")
+    results = metrics("speed")[NEWEST]
     times: dict[str, dict[str, list[float]]] = {
         network: results[network][str(threads)]["milliseconds"] for network in NETWORKS
     }
@@ -48,6 +53,16 @@ def speed_rows(threads: int) -> Iterator[str]:
         yield row(f"{TITLES[engine]}, portable / native", *(f"{each:.2f}" for each in ratios))
 
 
+def processor_rows() -> Iterator[str]:
+    """NumPy against the best of the others, on every processor."""
+    for processor, title in MEASURED.items():
+        results = metrics("speed")[processor]
+        for threads in THREADS:
+            verdicts = [judge(name, threads, results[name][str(threads)]["milliseconds"]) for name in NETWORKS]
+            cells = (f"{each.against_best:.2f}x, {TITLES[each.best]}" for each in verdicts)
+            yield row(f"{title}, {'one thread' if threads == 1 else 'two threads'}", *cells)
+
+
 def milliseconds(times: list[float]) -> str:
     return f"{statistics.median(times):.2f} ({min(times):.2f})"
 
@@ -60,9 +75,9 @@ def spread(seconds: list[float]) -> str:
 
 def test_every_contender_and_network_is_in_the_table() -> None:
     assert TITLES.keys() == CONTENDERS.keys()
-    results = metrics("speed")
-    for network, threads in ((network, str(threads)) for network in NETWORKS for threads in THREADS):
-        times = results[network][threads]["milliseconds"]
+    assert metrics("speed").keys() == MEASURED.keys()
+    for processor, network, threads in product(MEASURED, NETWORKS, THREADS):
+        times = metrics("speed")[processor][network][str(threads)]["milliseconds"]
         left_out = DENSE_ONLY if NETWORKS[network][0] else set()
         assert times.keys() == (CONTENDERS.keys() | PORTABLE.keys()) - left_out
         assert {len(each) for each in times.values()} == {ROUNDS}
@@ -75,8 +90,14 @@ def test_the_table_of_steps_is_what_was_measured(threads: int) -> None:
     assert not missing, "tests/README.md lacks:\n" + "\n".join(missing)
 
 
+def test_the_table_of_processors_is_what_was_measured() -> None:
+    text = section("tests/README.md", "Speed")
+    missing = [line for line in processor_rows() if line not in text]
+    assert not missing, "tests/README.md lacks:\n" + "\n".join(missing)
+
+
 def test_the_table_of_seconds_to_an_accuracy_is_what_was_measured() -> None:
-    text, results = section("tests/README.md", "Speed"), metrics("speed")[SECONDS]
+    text, results = section("tests/README.md", "Speed"), metrics("speed")[SECONDS_MEASURED_ON][SECONDS]
     for goal in CHOSEN:
         runs = [results[engine][f"{goal:.1%}"] for engine in ("scratch", "torch")]
         assert {len(each) for each in runs} == {len(ACCURACY_SEEDS)}
@@ -87,17 +108,30 @@ def test_the_table_of_seconds_to_an_accuracy_is_what_was_measured() -> None:
 
 
 def test_what_portable_arithmetic_costs_is_what_was_measured() -> None:
-    results, texts = metrics("speed"), []
+    texts = []
     for is_convolutional in (False, True):
-        tasks = [results[network] for network, (channels, _) in NETWORKS.items() if bool(channels) == is_convolutional]
-        times = [task[str(threads)]["milliseconds"] for task in tasks for threads in THREADS]
-        ratios = [ratio(each["torch, portable"], each["torch"]) for each in times]
-        texts.append(f"{min(ratios):.1f} to {max(ratios):.1f} times")
-    sentence = f"PyTorch's step takes {texts[0]} as long for a dense network, {texts[1]} for a convolutional one."
+        names = [name for name, (channels, _) in NETWORKS.items() if bool(channels) == is_convolutional]
+        texts.append(f"{portable_to_native('torch', names)} times")
+    sentence = (
+        f"PyTorch's step takes {texts[0]} as long for a dense network, {texts[1]} for a convolutional one, and NumPy's "
+        f"{portable_to_native('scratch', NETWORKS)} times."
+    )
     assert sentence in " ".join(section("stages/README.md", "The same bytes on every machine").split())
 
 
+def portable_to_native(engine: str, networks: Iterable[str]) -> str:
+    """The smallest and the largest ratio of a step's times, on every processor."""
+    measured = [metrics("speed")[processor][name] for processor in MEASURED for name in networks]
+    times = [each[str(threads)]["milliseconds"] for each in measured for threads in THREADS]
+    ratios = [ratio(each[f"{engine}, portable"], each[engine]) for each in times]
+    return f"{min(ratios):.1f} to {max(ratios):.1f}"
+
+
 def test_the_measured_commits_are_named() -> None:
-    results, text = metrics("speed"), section("tests/README.md", "Speed")
-    (commit,) = {results[network]["commit"] for network in NETWORKS}
-    assert re.findall(r"Measured at commit ([0-9a-f]{7})", text) == [commit, results[SECONDS]["commit"]]
+    text = section("tests/README.md", "Speed")
+    commits = []
+    for processor in MEASURED:
+        (commit,) = {metrics("speed")[processor][network]["commit"] for network in NETWORKS}
+        commits.append(commit)
+    commits.append(metrics("speed")[SECONDS_MEASURED_ON][SECONDS]["commit"])
+    assert re.findall(r"at commit ([0-9a-f]{7})", text)[: len(commits)] == commits
