@@ -75,7 +75,7 @@ def spread(seconds: list[float]) -> str:
 
 def test_every_contender_and_network_is_in_the_table() -> None:
     assert TITLES.keys() == CONTENDERS.keys()
-    assert metrics("speed").keys() == MEASURED.keys()
+    assert metrics("speed").keys() >= MEASURED.keys()  # a reader may have measured one more
     for processor, network, threads in product(MEASURED, NETWORKS, THREADS):
         times = metrics("speed")[processor][network][str(threads)]["milliseconds"]
         left_out = DENSE_ONLY if NETWORKS[network][0] else set()
