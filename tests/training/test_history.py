@@ -109,6 +109,12 @@ def test_the_kept_epoch_is_the_best_on_validation_and_patience_counts_from_it(
     assert classifier.weights[0] == STEPS * kept  # its weights are in the classifier
 
 
+@pytest.mark.parametrize(("patience", "epochs"), [(0, 6), (1, 2), (2, 5), (3, 6)])
+def test_training_stops_after_so_many_epochs_that_were_no_better(tmp_path: Path, patience: int, epochs: int) -> None:
+    outcome = run(Scripted(on_validation(5, 4, 6, 5, 5, 7)), tmp_path / "history.csv", epochs=6, patience=patience)
+    assert outcome.epochs == epochs
+
+
 def row(epoch: int, accuracy: float, loss: float, train_accuracy: float = 0.5, train_loss: float = 1.0) -> EpochMetrics:
     return EpochMetrics(epoch, 0.1, train_loss, train_accuracy, loss, accuracy)
 
