@@ -87,6 +87,7 @@ GEOMETRIES: list[tuple[dict[str, Any], int, str]] = [  # most blocks, and why th
     ({}, 2, "in block 3, feature maps of 4x4 are too small for kernels of 5x5"),
     ({"convolutions": 2}, 2, "in block 3, feature maps of 1x1 are too small for kernels of 5x5"),
     ({"convolutions": 3, "kernel_size": 3}, 2, "in block 3, feature maps of 2x2 are too small for kernels of 3x3"),
+    ({"convolutions": 2, "padding": 1}, 2, "in block 3, feature maps of 2x2 are too small for kernels of 5x5"),
     (
         {"convolutions": 3, "kernel_size": 3, "padding": 1},
         4,

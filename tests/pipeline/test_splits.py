@@ -9,7 +9,7 @@ import pytest
 
 from stages.pipeline.errors import PipelineError
 from stages.pipeline.files import npz_bytes, write_bytes, write_json, write_npy
-from stages.pipeline.splits import load_labels, load_predictions, load_split, load_standardization
+from stages.pipeline.splits import load_filters, load_labels, load_predictions, load_split, load_standardization
 
 Array = np.ndarray[Any, Any]
 IMAGES = np.random.default_rng(0).normal(size=(5, 28, 28)).astype(np.float32)
@@ -116,6 +116,21 @@ def test_predictions_that_are_none_are_refused(tmp_path: Path, probabilities: Ar
     for rounded in (LARGE, SMALL, changed(PROBABILITIES, 0, np.eye(10)[3])):
         write_npy(path, rounded)
         assert (load_predictions("scratch", 5, tmp_path) == rounded).all()
+
+
+@pytest.mark.parametrize(
+    ("filters", "message"),
+    [
+        (np.full((2, 5, 5), np.nan, np.float32), "weights must be finite numbers"),
+        (np.ones((2, 25), np.float32), "expected float32 (N, any, any), found float32 (2, 25)"),
+        (None, "missing"),
+    ],
+)
+def test_first_layers_that_are_none_are_refused(tmp_path: Path, filters: Array | None, message: str) -> None:
+    path = tmp_path / "scratch.npy"
+    if filters is not None:
+        write_npy(path, filters)
+    assert refusal(lambda: load_filters("scratch", tmp_path)) == f"{path}: {message}{EVALUATE}"
 
 
 def test_truncated_missing_pickled_and_other_files_are_named(tmp_path: Path) -> None:
