@@ -1,16 +1,31 @@
 """tests/README.md says what `make bench` measured: metrics/speed.json, as committed."""
 
+import json
 import re
 import statistics
 from collections.abc import Iterable, Iterator
 from itertools import product
+from pathlib import Path
 
 import pytest
 
+from stages.tools.machine import processor
 from tests.benchmarks.accuracy import CHOSEN
 from tests.benchmarks.accuracy import SEEDS as ACCURACY_SEEDS
 from tests.benchmarks.contenders import CONTENDERS
-from tests.benchmarks.speed import DENSE_ONLY, NETWORKS, PORTABLE, ROUNDS, SECONDS, THREADS, judge, ratio
+from tests.benchmarks.experiments import head_commit
+from tests.benchmarks.speed import (
+    DENSE_ONLY,
+    NETWORKS,
+    PORTABLE,
+    RESULTS,
+    ROUNDS,
+    SECONDS,
+    THREADS,
+    judge,
+    ratio,
+    write_results,
+)
 from tests.readme import metrics, row, section
 
 TITLES = {
@@ -55,8 +70,8 @@ def speed_rows(threads: int) -> Iterator[str]:
 
 def processor_rows() -> Iterator[str]:
     """NumPy against the best of the others, on every processor."""
-    for processor, title in MEASURED.items():
-        results = metrics("speed")[processor]
+    for model, title in MEASURED.items():
+        results = metrics("speed")[model]
         for threads in THREADS:
             verdicts = [judge(name, threads, results[name][str(threads)]["milliseconds"]) for name in NETWORKS]
             cells = (f"{each.against_best:.2f}x, {TITLES[each.best]}" for each in verdicts)
@@ -76,8 +91,8 @@ def spread(seconds: list[float]) -> str:
 def test_every_contender_and_network_is_in_the_table() -> None:
     assert TITLES.keys() == CONTENDERS.keys()
     assert metrics("speed").keys() >= MEASURED.keys()  # a reader may have measured one more
-    for processor, network, threads in product(MEASURED, NETWORKS, THREADS):
-        times = metrics("speed")[processor][network][str(threads)]["milliseconds"]
+    for model, network, threads in product(MEASURED, NETWORKS, THREADS):
+        times = metrics("speed")[model][network][str(threads)]["milliseconds"]
         left_out = DENSE_ONLY if NETWORKS[network][0] else set()
         assert times.keys() == (CONTENDERS.keys() | PORTABLE.keys()) - left_out
         assert {len(each) for each in times.values()} == {ROUNDS}
@@ -121,7 +136,7 @@ def test_what_portable_arithmetic_costs_is_what_was_measured() -> None:
 
 def portable_to_native(engine: str, networks: Iterable[str]) -> str:
     """The smallest and the largest ratio of a step's times, on every processor."""
-    measured = [metrics("speed")[processor][name] for processor in MEASURED for name in networks]
+    measured = [metrics("speed")[model][name] for model in MEASURED for name in networks]
     times = [each[str(threads)]["milliseconds"] for each in measured for threads in THREADS]
     ratios = [ratio(each[f"{engine}, portable"], each[engine]) for each in times]
     return f"{min(ratios):.1f} to {max(ratios):.1f}"
@@ -129,9 +144,17 @@ def portable_to_native(engine: str, networks: Iterable[str]) -> str:
 
 def test_the_measured_commits_are_named() -> None:
     text = section("tests/README.md", "Speed")
-    commits = []
-    for processor in MEASURED:
-        (commit,) = {metrics("speed")[processor][network]["commit"] for network in NETWORKS}
-        commits.append(commit)
-    commits.append(metrics("speed")[SECONDS_MEASURED_ON][SECONDS]["commit"])
-    assert re.findall(r"at commit ([0-9a-f]{7})", text)[: len(commits)] == commits
+    newest, other = ({metrics("speed")[model][network]["commit"] for network in NETWORKS} for model in MEASURED)
+    seconds = metrics("speed")[SECONDS_MEASURED_ON][SECONDS]["commit"]
+    assert re.findall(r"Measured at commit ([0-9a-f]{7})", text) == [*newest, seconds]
+    assert re.findall(r"The same comparison on another processor, .* at commit ([0-9a-f]{7}):", text) == [*other]
+
+
+def test_results_of_other_processors_and_networks_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    others, own = {"another": {SECONDS: {"commit": "a"}}}, {"conv-16-32-128": {"commit": "b"}, SECONDS: {"commit": "c"}}
+    RESULTS.parent.mkdir()
+    RESULTS.write_text(json.dumps({**others, processor(): own}), encoding="utf-8")
+    write_results(SECONDS, {"scratch": 2})
+    expected = {**own, SECONDS: {"commit": head_commit(), "scratch": 2}}
+    assert json.loads(RESULTS.read_text(encoding="utf-8")) == {**others, processor(): expected}
