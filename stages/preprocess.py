@@ -14,7 +14,7 @@ from stages.pipeline.errors import PipelineError
 from stages.pipeline.files import write_json, write_npy
 from stages.pipeline.params import load_config
 from stages.pipeline.rng import spawn_generators
-from stages.pipeline.splits import PROCESSED
+from stages.pipeline.splits import PROCESSED, Split
 from stages.pipeline.stage import run
 
 RAW = Path("data/raw")
@@ -24,22 +24,35 @@ CHUNK = 1000  # images at a time, of which bincount makes 64-bit integers
 def main() -> None:
     """Split the validation images from the training images, and standardize all three splits."""
     config = load_config(DataConfig)
-    images, labels = read_split(RAW, "train")
+    raw = read_split(RAW, "train")
     test = read_split(RAW, "test")
-    check_classes(labels, test[1])
-    is_validation = stratified_split(labels, config.preprocess.validation_size, spawn_generators(config.seed).split)
-    standardization = Standardization(*pixel_statistics(images[~is_validation]))
-    splits = {
-        "train": (images[~is_validation], labels[~is_validation]),
-        "validation": (images[is_validation], labels[is_validation]),
-        "test": test,
-    }
-    for name, (split_images, split_labels) in splits.items():
-        write_npy(PROCESSED / f"{name}_images.npy", standardization.apply(split_images))
-        write_npy(PROCESSED / f"{name}_labels.npy", split_labels.astype(np.int64))
+    check_classes(raw[1], test[1])
+    generator = spawn_generators(config.seed).split
+    training, validation, standardization = split_and_standardize(*raw, config.preprocess.validation_size, generator)
+    splits = {"train": training, "validation": validation, "test": standardized(*test, standardization)}
+    for name, split in splits.items():
+        write_npy(PROCESSED / f"{name}_images.npy", split.images)
+        write_npy(PROCESSED / f"{name}_labels.npy", split.labels)
     write_json(PROCESSED / "standardization.json", standardization._asdict())
-    sizes = ", ".join(f"{len(split_labels)} {name}" for name, (_, split_labels) in splits.items())
+    sizes = ", ".join(f"{len(split.labels)} {name}" for name, split in splits.items())
     print(f"{sizes} images; pixel mean {standardization.mean:.4f}, standard deviation {standardization.std:.4f}")
+
+
+def split_and_standardize(
+    images: Bytes, labels: Bytes, validation_size: int, generator: np.random.Generator
+) -> tuple[Split, Split, Standardization]:
+    """Cut the validation split from the raw training images (N, 28, 28); both are standardized by what remains."""
+    is_validation = stratified_split(labels, validation_size, generator)
+    standardization = Standardization(*pixel_statistics(images[~is_validation]))
+    training, validation = (
+        standardized(images[mask], labels[mask], standardization) for mask in (~is_validation, is_validation)
+    )
+    return training, validation, standardization
+
+
+def standardized(images: Bytes, labels: Bytes, standardization: Standardization) -> Split:
+    """Raw images and labels as the engines take them."""
+    return Split(standardization.apply(images), labels.astype(np.int64))
 
 
 def check_classes(labels: Bytes, test_labels: Bytes) -> None:

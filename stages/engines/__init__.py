@@ -40,11 +40,16 @@ def load(engine: str) -> "Classifier":
     """Return an engine's trained classifier. Raises PipelineError for a model file that is missing or damaged."""
     path = ENGINES[engine]
     try:
-        classifier: Classifier = _module(engine).CLASSIFIER.from_bytes(path.read_bytes())
+        return from_bytes(engine, path.read_bytes())
     except FileNotFoundError:
         raise PipelineError(f"{path}: missing; train it with `dvc repro train_{engine}`") from None
     except ValueError as error:
         raise PipelineError(f"{path}: {error}; train it again with `dvc repro --force train_{engine}`") from None
+
+
+def from_bytes(engine: str, content: bytes) -> "Classifier":
+    """Return the trained classifier of a model file. Raises ValueError for a damaged one."""
+    classifier: Classifier = _module(engine).CLASSIFIER.from_bytes(content)
     return classifier
 
 

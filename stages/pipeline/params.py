@@ -1,4 +1,4 @@
-"""Reads params.yaml: an unknown key, a wrong type or a value out of range stops before any work, with one line."""
+"""Reads params.yaml and files like it; an unknown key, a wrong type or a value out of range stops it with one line."""
 
 import json
 import re
@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
 
-from stages.pipeline.config import BaseConfig, Section
+from stages.pipeline.config import Section
 from stages.pipeline.errors import PipelineError
 
 _TYPES = {
@@ -39,7 +39,7 @@ _BOUNDS = {
 _FLOAT = re.compile(r"[-+]?\.[0-9]+[eE][0-9]+$")
 _REPR = reprlib.Repr()  # stays short even where aliases make a small file a huge value
 _REPR.maxlevel, _REPR.maxstring, _REPR.maxother = 3, 60, 60
-_Config = TypeVar("_Config", bound=BaseConfig)
+_Config = TypeVar("_Config", bound=Section)
 
 
 def load_config(config: type[_Config], path: Path = Path("params.yaml")) -> _Config:
@@ -51,18 +51,23 @@ def load_config(config: type[_Config], path: Path = Path("params.yaml")) -> _Con
 
 
 def validate(model: type[_Config], content: Mapping[Any, Any]) -> _Config:
-    """Return the config of a file's content.
+    """Return the config of a file's content, which must give every key. Raises PipelineError as :func:`parse`."""
+    config = parse(model, content)
+    for key in _missing(config):
+        raise PipelineError(f"{key}: missing; it must be given")
+    return config
+
+
+def parse(model: type[_Config], content: Mapping[Any, Any]) -> _Config:
+    """Return the config of a section's content.
 
     Raises PipelineError with one line that names the key, what is allowed and the value.
     """
     try:
-        config = model.model_validate(content)
+        return model.model_validate(content)
     except ValidationError as error:
         errors = sorted(error.errors(), key=lambda each: each["type"] != "extra_forbidden")  # a misspelled key first
         raise PipelineError(_format_error(model, errors[0])) from None
-    for key in _missing(config):
-        raise PipelineError(f"{key}: missing; it must be given")
-    return config
 
 
 def _read(path: Path) -> dict[Any, Any]:
@@ -98,7 +103,7 @@ def _missing(section: Section, path: str = "") -> Iterator[str]:
             yield from _missing(value, f"{path}{name}.")
 
 
-def _format_error(model: type[BaseConfig], error: ErrorDetails) -> str:
+def _format_error(model: type[Section], error: ErrorDetails) -> str:
     """One error as ``section.key: what is allowed, got value``."""
     key = ".".join(map(_name, error["loc"]))
     kind, context, value = error["type"], error.get("ctx", {}), error["input"]
@@ -118,7 +123,7 @@ def _format_error(model: type[BaseConfig], error: ErrorDetails) -> str:
     return f"{key}: must be {allowed}, got {_format_value(value)}"
 
 
-def _keys(model: type[BaseConfig], location: tuple[int | str, ...]) -> list[str]:
+def _keys(model: type[Section], location: tuple[int | str, ...]) -> list[str]:
     """The keys that the section at ``location`` of params.yaml has."""
     section: type[BaseModel] = model
     for name in location:

@@ -48,11 +48,9 @@ class Checkpoint:
         self.path, self.generators = path, generators
         values = config.model_dump()
         data = [zlib.crc32(array.tobytes()) for split in splits for array in split]
-        modules = sorted(module for folder in CODE for module in (STAGES / folder).rglob("*.py"))
-        code = [zlib.crc32(module.read_bytes()) for module in modules]
         # Before the first epoch, the generators' states stand for the seed.
         self._identity = json.dumps(
-            [values, device, environment_values(KERNELS), packages(), data, code, self._generator_states()]
+            [values, device, environment_values(KERNELS), packages(), data, code_checksums(), self._generator_states()]
         )
 
     def _generator_states(self) -> list[Mapping[str, Any]]:
@@ -60,6 +58,10 @@ class Checkpoint:
 
     def save(self, classifier: Classifier, progress: Progress) -> None:
         """Write everything that the rest of the training depends on, atomically."""
+        write_bytes(self.path, self.to_bytes(classifier, progress))
+
+    def to_bytes(self, classifier: Classifier, progress: Progress) -> bytes:
+        """Return what :meth:`save` writes."""
         metadata = {
             "identity": self._identity,
             "epochs": progress.epochs,
@@ -67,7 +69,7 @@ class Checkpoint:
             "generators": self._generator_states(),
         }
         arrays = _join({"classifier": classifier.training_state(), "best": progress.best_state})
-        write_bytes(self.path, npz_bytes(arrays | {"metadata": np.array(json.dumps(metadata))}))
+        return npz_bytes(arrays | {"metadata": np.array(json.dumps(metadata))})
 
     def load(self, classifier: Classifier) -> Progress:
         """Restore the classifier and the generators; without a file of this training, leave both at the start.
@@ -77,15 +79,21 @@ class Checkpoint:
         if not self.path.exists():
             return Progress()
         try:
-            with np.load(io.BytesIO(self.path.read_bytes()), allow_pickle=False) as file:
+            content = self.path.read_bytes()
+        except OSError as error:
+            return _start_over(f"{self.path}: cannot be resumed, {error}")
+        return self.from_bytes(content, classifier)
+
+    def from_bytes(self, content: bytes, classifier: Classifier) -> Progress:
+        """Do what :meth:`load` does, with the bytes of the file."""
+        try:
+            with np.load(io.BytesIO(content), allow_pickle=False) as file:
                 state = dict(file)
             metadata = json.loads(str(state.pop("metadata")))
             if metadata["identity"] != self._identity:
-                print(f"{self.path} is of a training with {OTHERS}; starting with the first epoch", flush=True)
-                return Progress()
+                return _start_over(f"{self.path} is of a training with {OTHERS}")
         except Exception as error:  # damaged bytes can fail anywhere in the reading
-            print(f"{self.path}: cannot be resumed, {error}; starting with the first epoch", flush=True)
-            return Progress()
+            return _start_over(f"{self.path}: cannot be resumed, {error}")
         try:
             parts = _split(state)
             epochs = [EpochMetrics(*epoch) for epoch in metadata["epochs"]]
@@ -102,6 +110,17 @@ class Checkpoint:
     def remove(self) -> None:
         """Forget the progress, once the model is safe."""
         self.path.unlink(missing_ok=True)
+
+
+def _start_over(reason: str) -> Progress:
+    print(f"{reason}; starting with the first epoch", flush=True)
+    return Progress()
+
+
+def code_checksums() -> list[int]:
+    """Those of all modules that decide what training does."""
+    modules = sorted(module for folder in CODE for module in (STAGES / folder).rglob("*.py"))
+    return [zlib.crc32(module.read_bytes()) for module in modules]
 
 
 def packages() -> list[str]:

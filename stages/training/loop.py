@@ -2,14 +2,14 @@
 
 import math
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
-from stages.engines.config import EngineConfig
+from stages.engines.config import EngineConfig, TrainingConfig
 from stages.pipeline.classifier import Classifier, predict_in_batches
 from stages.pipeline.errors import PipelineError
 from stages.pipeline.history import EpochMetrics, best_epoch, write_history
@@ -18,7 +18,7 @@ from stages.pipeline.rng import Generators
 from stages.pipeline.splits import Split
 from stages.training.augmentation import Augmentation
 from stages.training.batches import shuffled_batches, steps_per_epoch
-from stages.training.checkpoint import Checkpoint
+from stages.training.checkpoint import Checkpoint, Progress
 from stages.training.messages import divergence, format_epoch, format_start
 from stages.training.schedules import Schedule, make_schedule
 
@@ -48,32 +48,14 @@ def train(
     ``checkpoint`` are rewritten after every epoch. Raises PipelineError when a loss is not finite, or a file cannot be
     written.
     """
-    _check_batch_norm(training, config)
     progress = checkpoint.load(classifier)
     epochs = progress.epochs
     if epochs:
         print(f"resuming after epoch {len(epochs)}/{config.training.epochs}, from {checkpoint.path}", flush=True)
         write_history(history, epochs)  # DVC has removed it, or the file is another run's by now
-    steps = steps_per_epoch(training, config.training.batch_size)
-    schedule = make_schedule(config, steps)
-    augment = Augmentation(config.augmentation, float(training.images.min())) if config.augmentation.enabled else None
-    sample = _subsample(training, len(validation.labels))
-    print(format_start(len(training.labels), len(validation.labels), len(sample.labels)), flush=True)
-    while len(epochs) < config.training.epochs and not _should_stop_early(epochs, config.training.patience):
-        started = time.perf_counter()
-        batches = shuffled_batches(training, config.training.batch_size, generators.shuffling)
-        if augment and len(epochs) < config.training.epochs - config.augmentation.no_aug_epochs:
-            batches = (Split(augment(batch.images, generators.augmentation), batch.labels) for batch in batches)
-        rate = _train_epoch(classifier, batches, config, schedule, epochs, steps)
-        progress.training_seconds += time.perf_counter() - started
-        epoch = EpochMetrics(len(epochs) + 1, rate, *_evaluate(classifier, sample), *_evaluate(classifier, validation))
-        if not math.isfinite(loss := epoch.train_loss + epoch.validation_loss):
-            raise divergence(loss, epoch.epoch, "its end", rate, config.optimizer.schedule)
-        epochs.append(epoch)
+    print(format_start(len(training.labels), len(validation.labels)), flush=True)
+    for epoch in train_epochs(classifier, training, validation, config, generators, progress):
         write_history(history, epochs)
-        if epoch is best_epoch(epochs):
-            progress.best_state = classifier.state_dict()
-        progress.seconds += time.perf_counter() - started
         checkpoint.save(classifier, progress)
         print(format_epoch(epoch, config.training.epochs), flush=True)
     if len(epochs) < config.training.epochs:
@@ -84,8 +66,42 @@ def train(
     return Outcome(best_epoch(epochs), len(epochs), progress.seconds, throughput)
 
 
-def _should_stop_early(epochs: Sequence[EpochMetrics], patience: int) -> bool:
-    return bool(epochs) and 0 < patience <= len(epochs) - best_epoch(epochs).epoch
+def train_epochs(
+    classifier: Classifier,
+    training: Split,
+    validation: Split,
+    config: EngineConfig,
+    generators: Generators,
+    progress: Progress,
+) -> Iterator[EpochMetrics]:
+    """Train the epochs that ``progress`` lacks, and yield each one's metrics once they and its weights are in there."""
+    _check_batch_norm(training, config)
+    epochs = progress.epochs
+    steps = steps_per_epoch(training, config.training.batch_size)
+    schedule = make_schedule(config, steps)
+    augment = Augmentation(config.augmentation, float(training.images.min())) if config.augmentation.enabled else None
+    sample = _subsample(training, len(validation.labels))
+    while not is_finished(epochs, config.training):
+        started = time.perf_counter()
+        batches = shuffled_batches(training, config.training.batch_size, generators.shuffling)
+        if augment and len(epochs) < config.training.epochs - config.augmentation.no_aug_epochs:
+            batches = (Split(augment(batch.images, generators.augmentation), batch.labels) for batch in batches)
+        rate = _train_epoch(classifier, batches, config, schedule, epochs, steps)
+        progress.training_seconds += time.perf_counter() - started
+        epoch = EpochMetrics(len(epochs) + 1, rate, *_evaluate(classifier, sample), *_evaluate(classifier, validation))
+        if not math.isfinite(loss := epoch.train_loss + epoch.validation_loss):
+            raise divergence(loss, epoch.epoch, "its end", rate, config.optimizer.schedule)
+        epochs.append(epoch)
+        if epoch is best_epoch(epochs):
+            progress.best_state = classifier.state_dict()
+        progress.seconds += time.perf_counter() - started
+        yield epoch
+
+
+def is_finished(epochs: Sequence[EpochMetrics], config: TrainingConfig) -> bool:
+    """Whether there are as many epochs as the config says, or none was better for as long as its patience lasts."""
+    stops_early = bool(epochs) and 0 < config.patience <= len(epochs) - best_epoch(epochs).epoch
+    return len(epochs) >= config.epochs or stops_early
 
 
 def _check_batch_norm(training: Split, config: EngineConfig) -> None:

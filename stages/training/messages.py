@@ -11,11 +11,11 @@ from stages.pipeline.errors import PipelineError
 from stages.pipeline.history import EpochMetrics
 
 
-def format_start(training: int, validation: int, sample: int) -> str:
+def format_start(training: int, validation: int) -> str:
     """The numbers of images that are trained on and measured."""
     return (
         f"training on {training:,} images, validating on {validation:,}; "
-        f"train loss and accuracy are measured on {sample:,} of the training images"
+        f"train loss and accuracy are measured on {min(training, validation):,} of the training images"
     )
 
 
