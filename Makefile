@@ -8,6 +8,8 @@
 # make screenshot   draw a digit on that page in Chromium, and write the README's animation of it
 # make quick        run everything with one epoch each, beside the workspace, and show what comes of it
 # make export       write both trained networks as ONNX files, models/ENGINE/model.onnx; DTYPE=float32: from such pixels
+# make sweep        search sweep.yaml's space, run the best trial as an experiment; ADDRESS=HOST:PORT on a Ray cluster,
+#                   RESUME=1 goes on with a sweep that was stopped
 # make gate         fail when accuracy has fallen significantly below the best ancestor, or BASELINE=REV
 # make test         install what is needed, run the tests that a change needs, at most 4 minutes
 # make test-all     run all tests but those of portability, about 35 minutes
@@ -18,14 +20,15 @@
 # make bench        time training in both engines, and in what else people use; writes metrics/speed.json; ROUNDS=1
 #                   NETWORKS="784-128-64-10 seconds" for one, and the seconds of training to some accuracies
 # make handwriting  read test digits drawn as scans and photos, and write metrics/handwriting.json, 8 minutes
-# make seeds        train with seeds 1 to 10 and write metrics/seeds.json
+# make seeds        train with seeds 1 to 10 and write metrics/seeds.json; SEEDS=30 ADDRESS=HOST:PORT on a Ray cluster
 # make recipes      train the README's recipes with 5 seeds each and write metrics/recipes.json, for hours;
-#                   RECIPES="dense best@torch" for some
+#                   RECIPES="dense best@torch" for some; SEEDS and ADDRESS as for make seeds
 
 PYTHON ?= python3
 CPU_INDEX ?= https://download.pytorch.org/whl/cpu
 # What suffices for targets that do without PyTorch.
 BASE := $(or $(wildcard .venv/installed),.venv/scratch)
+CLUSTER := $(if $(ADDRESS)$(RAY_ADDRESS),.venv/sweep)
 # DVC runs `python` from this PATH, with the shell of make instead of the user's.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export SHELL
@@ -33,10 +36,10 @@ export SHELL
 unexport PYTHONHOME PYTHONPATH PYTHONSAFEPATH PYTHONINSPECT PYTHONOPTIMIZE PYTHONWARNINGS
 unexport PIP_USER PIP_TARGET PIP_PREFIX PIP_ROOT PIP_DRY_RUN PIP_NO_DEPS GIT_DIR GIT_INDEX_FILE GIT_WORK_TREE
 
-TARGETS = all scratch reproduce plots predict draw screenshot quick export gate test test-all portability check fuzz mutation bench \
+TARGETS = all scratch reproduce plots predict draw screenshot quick export sweep gate test test-all portability check fuzz mutation bench \
     handwriting seeds recipes
 .PHONY: $(TARGETS) preflight
-$(TARGETS) .venv/installed .venv/scratch .venv/export .venv/bench: | preflight
+$(TARGETS) .venv/installed .venv/scratch .venv/export .venv/sweep .venv/bench: | preflight
 
 all: .venv/installed
 	.venv/bin/python -m stages.engines.config
@@ -70,6 +73,9 @@ quick: .venv/installed
 export: .venv/export
 	@.venv/bin/python -m stages.tools.export $(if $(DTYPE),--dtype $(DTYPE))
 
+sweep: .venv/sweep
+	@.venv/bin/python -m stages.tools.sweep $(if $(ADDRESS),--address $(ADDRESS)) $(if $(RESUME),--resume)
+
 gate: .venv/installed
 	@.venv/bin/python -m stages.tools.gate $(BASELINE)
 
@@ -99,11 +105,11 @@ bench: .venv/bench
 handwriting: .venv/installed
 	.venv/bin/python -m tests.benchmarks.handwriting
 
-seeds: .venv/installed
-	.venv/bin/python -m tests.benchmarks.seeds
+seeds: .venv/installed $(CLUSTER)
+	.venv/bin/python -m tests.benchmarks.seeds $(if $(SEEDS),--seeds $(SEEDS)) $(if $(ADDRESS),--address $(ADDRESS))
 
-recipes: .venv/installed
-	.venv/bin/python -m tests.benchmarks.recipes $(RECIPES)
+recipes: .venv/installed $(CLUSTER)
+	.venv/bin/python -m tests.benchmarks.recipes $(if $(SEEDS),--seeds $(SEEDS)) $(if $(ADDRESS),--address $(ADDRESS)) $(RECIPES)
 
 preflight:
 	@$(or $(wildcard .venv/bin/python),$(PYTHON)) stages/tools/preflight.py
@@ -125,6 +131,10 @@ FAILED = { echo "error: pip failed, as it says above; if it had no network, run 
 
 .venv/bench: .venv/installed
 	@$(PIP) '.[bench]' || $(FAILED)
+	touch $@
+
+.venv/sweep: $(BASE)
+	@$(PIP) '.[sweep]' || $(FAILED)
 	touch $@
 
 .venv/export: $(BASE)

@@ -112,8 +112,8 @@ def test_importing_the_numpy_library_loads_numpy_and_the_standard_library_alone(
 
 def test_nothing_is_imported_that_pyproject_does_not_declare() -> None:
     names = {
-        name.lower().replace("-", "_").split(".")[0]
-        for name in PROJECT["dependencies"] + [name for extra in ("torch", "export") for name in EXTRAS[extra]]
+        re.split(r"[.\[]", name.lower().replace("-", "_"))[0]
+        for name in PROJECT["dependencies"] + [name for extra in ("torch", "export", "sweep") for name in EXTRAS[extra]]
     }
     declared = names | {
         "stages",
@@ -147,7 +147,16 @@ def test_torchvision_belongs_to_the_installed_torch() -> None:
 def test_the_top_level_holds_what_the_readme_lists_and_nothing_else() -> None:
     tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
     top = {Path(name).parts[0] for name in tracked}
-    files = {"README.md", "pyproject.toml", "constraints.txt", "Makefile", "dvc.yaml", "dvc.lock", "params.yaml"}
+    files = {
+        "README.md",
+        "pyproject.toml",
+        "constraints.txt",
+        "Makefile",
+        "dvc.yaml",
+        "dvc.lock",
+        "params.yaml",
+        "sweep.yaml",
+    }
     folders = {"stages", "data", "metrics", "plots", "tests"}
     hidden = {".ci", ".devcontainer", ".dvc", ".dvcignore", ".editorconfig", ".gitattributes", ".github", ".gitignore"}
     assert files | folders <= top <= files | folders | hidden

@@ -1,12 +1,15 @@
 """How a tool runs other programs, and how it ends: with one line, and with nothing that it started left running."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 from stages.pipeline.arithmetic import KERNELS
 from stages.pipeline.errors import PipelineError
@@ -28,6 +31,33 @@ def start(main: Callable[[], None]) -> None:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit("error: interrupted")
+
+
+@contextmanager
+def remembered_interrupts() -> Iterator[Callable[[], None]]:
+    """Let what is interrupted go on until it calls what it gets here; a second signal interrupts at once.
+
+    For loops around what has destructors: an exception of a signal that comes while one runs would be lost.
+    """
+    received = []
+
+    def remember(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        if len(received) > 1:
+            signal.default_int_handler(number, frame)
+
+    def check() -> None:
+        if received:
+            raise KeyboardInterrupt
+
+    before = {number: signal.getsignal(number) for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN}
+    for number in before:
+        signal.signal(number, remember)
+    try:
+        yield check
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def run(
@@ -60,6 +90,11 @@ def run(
         _end(process)
         raise
     return subprocess.CompletedProcess(command, process.returncode, output, errors)
+
+
+def setting(key: str, value: Any) -> str:
+    """``key=value`` as DVC's command line takes it."""
+    return f"{key}={value if isinstance(value, str) else json.dumps(value, separators=(',', ':'))}"
 
 
 def _end(process: "subprocess.Popen[str]") -> None:

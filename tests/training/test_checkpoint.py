@@ -232,6 +232,14 @@ def test_a_damaged_file_starts_over(
     assert said.endswith("; starting with the first epoch\n")
 
 
+def test_what_cannot_be_read_starts_over(saved: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = saved / "checkpoint.npz"
+    path.unlink()
+    path.mkdir()
+    assert starts_over(checkpoint(saved))
+    assert capsys.readouterr().out.startswith(f"{path}: cannot be resumed, ")
+
+
 def arrays(folder: Path) -> StateDict:
     with np.load(folder / "checkpoint.npz") as file:
         return dict(file)

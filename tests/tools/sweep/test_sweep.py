@@ -1,0 +1,194 @@
+"""`make sweep` on this machine and on real Ray clusters of several machines, which are processes on loopback."""
+
+import csv
+import json
+import os
+import re
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.project import Project, line_of, wait_until
+from tests.tools.cluster.clusters import started_cluster
+
+pytestmark = pytest.mark.slow
+
+# Each trial's config depends on its number alone, and none is stopped: every order of events must end alike.
+SWEEP = """
+engine: scratch
+trials: 5
+minutes: 0
+seeds: 2
+parallel: 0
+sampler: random
+grace_epochs: 1
+reduction_factor: 0
+space:
+  optimizer.learning_rate: {low: 0.0001, high: 0.05, log: true}
+  network.hidden_sizes: [[16], [8, 8]]
+"""
+EPOCHS = {"training.epochs": "80"}  # a few seconds
+COMMAND = ("python", "-m", "stages.tools.sweep")
+ROW = re.compile(r"^ *\d+  (?:complete|stopped|failed) ")
+
+
+@pytest.fixture
+def searching(project: Project) -> Project:
+    """A project with a sweep of seconds."""
+    project.set(EPOCHS)
+    write_sweep(project, SWEEP)
+    return project
+
+
+def write_sweep(project: Project, content: str) -> None:
+    (project.folder / "sweep.yaml").write_text(content)
+    project.commit("A sweep")
+
+
+def sweep(project: Project, *arguments: str, check: bool = True) -> str:
+    return project.run(*COMMAND, *arguments, check=check).stdout
+
+
+def table(project: Project) -> list[dict[str, str]]:
+    with (project.folder / "sweep/trials.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, str]]:
+    """The trials of SWEEP on this machine, one at a time."""
+    project = finished.copy(tmp_path_factory.mktemp("undisturbed") / "project")
+    project.set(EPOCHS)
+    write_sweep(project, SWEEP.replace("parallel: 0", "parallel: 1"))
+    sweep(project)
+    return table(project)
+
+
+def machines_of(output: str) -> set[str]:
+    return {line.split()[-3] for line in output.splitlines() if ROW.match(line)}
+
+
+def test_the_best_trial_becomes_an_experiment_that_trains_as_the_trial_did(searching: Project) -> None:
+    output = sweep(searching)
+    assert searching.status() == ""
+    rows = table(searching)
+    assert [row["state"] for row in rows] == ["complete"] * 5
+    best = max(rows, key=lambda row: (float(row["seed_1"]) + float(row["seed_2"])) / 2)
+    accuracy = float(best["seed_1"])
+    assert f"validation accuracy {accuracy:.2%}, in models/scratch/model.npz" in output
+    name = re.search(r"as the experiment (sweep-scratch-\w{6})", output)
+    assert name
+    shown = json.loads(searching.dvc("exp", "show", "--json"))
+    (experiment,) = (row for entry in shown for row in entry.get("experiments") or [])
+    assert experiment["name"] == name[1]
+    changed = experiment["revs"][0]["data"]["params"]["params.yaml"]["data"]["scratch"]
+    for key, value in json.loads(best["config"]).items():
+        section, option = key.split(".")
+        assert changed[section][option] == value
+    (command,) = re.findall(r"^\$ (dvc exp run .*)$", output, re.MULTILINE)
+    again = searching.run("sh", "-c", command).stdout
+    assert "is cached - skipping run" in again or "didn't change, skipping" in again
+    assert (searching.folder / "sweep/trials.png").stat().st_size > 1000
+
+
+def test_one_trial_at_a_time_gives_the_same_search_again_and_after_a_crash(searching: Project) -> None:
+    """With a sampler that learns, and ASHA; the command is killed in the middle of its third trial."""
+    searching.set({"training.epochs": "8"})
+    learning = SWEEP.replace("random", "tpe").replace("parallel: 0", "parallel: 1").replace("trials: 5", "trials: 8")
+    write_sweep(
+        searching, learning.replace("reduction_factor: 0", "reduction_factor: 2").replace("seeds: 2", "seeds: 1")
+    )
+    sweep(searching)
+    first = searching.read("sweep/trials.csv")
+    assert {row["state"] for row in table(searching)} == {"complete", "stopped"}
+    with searching.started(*COMMAND) as process:
+        line_of(process, "    1  ")
+        checkpoints = searching.folder / "sweep/checkpoints"
+        wait_until(lambda: (checkpoints / "2-1.npz").exists())
+        process.kill()
+    refused = sweep(searching, check=False)
+    assert "error: sweep: holds a sweep that has not ended; RESUME=1 goes on with it" in refused
+    resumed = sweep(searching, "--resume")
+    assert not re.search(r"^ +[01]  (complete|stopped)", resumed.split("the best")[0], re.MULTILINE)
+    assert searching.read("sweep/trials.csv") == first
+
+
+def test_trials_on_two_machines_are_those_of_one(searching: Project, undisturbed: list[dict[str, str]]) -> None:
+    with started_cluster(2) as cluster:
+        output = sweep(searching, "--address", cluster.address)
+    assert table(searching) == undisturbed
+    assert len(machines_of(output)) == 2
+
+
+def test_a_lost_machine_and_a_killed_driver_lose_no_trial(
+    searching: Project, undisturbed: list[dict[str, str]]
+) -> None:
+    """Three machines: one is lost in mid-trial, then the command is killed, and goes on."""
+    with started_cluster(3) as cluster:
+        with searching.started(*COMMAND, "--address", cluster.address) as process:
+            wait_until(lambda: len(list((searching.folder / "sweep/checkpoints").glob("*.npz"))) == 6, 60)
+            cluster.remove_node(cluster.worker_nodes.copy().pop(), allow_graceful=False)
+            line_of(process, "trial ")
+            line_of(process, "    ")
+            os.kill(process.pid, signal.SIGKILL)
+        output = sweep(searching, "--address", cluster.address, "--resume")
+    assert "is lost" not in output
+    assert table(searching) == undisturbed
+
+
+def test_ctrl_c_stops_cleanly(searching: Project, undisturbed: list[dict[str, str]]) -> None:
+    with searching.started(*COMMAND) as process:
+        line_of(process, "    ")
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+        output = process.communicate(timeout=60)[0]
+    assert "stopped; make sweep RESUME=1 goes on" in output
+    assert "Traceback" not in output
+    sweep(searching, "--resume")
+    assert table(searching) == undisturbed
+
+
+def test_machines_that_would_give_other_bytes_are_named(searching: Project, tmp_path: Path) -> None:
+    """One has another NumPy, as its package's metadata say; one has a kernel set in its environment."""
+    (tmp_path / "numpy-1.0.dist-info").mkdir()
+    (tmp_path / "numpy-1.0.dist-info/METADATA").write_text("Metadata-Version: 2.1\nName: numpy\nVersion: 1.0\n")
+    with started_cluster(2, env_vars={"PYTHONPATH": str(tmp_path)}) as cluster:
+        output = sweep(searching, "--address", cluster.address, check=False)
+    assert re.findall("^error: .*", output, re.MULTILINE) == [output.splitlines()[-1]]
+    assert re.search(r"error: the machine [\d.]+/\w{6} differs: numpy is 1.0, must be [\d.]+$", output, re.MULTILINE)
+    assert "Traceback" not in output
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("127.0.0.1:1", "error: no Ray cluster answers at 127.0.0.1:1: "),
+        ("ray://127.0.0.1:1", "error: no Ray cluster answers at ray://127.0.0.1:1: "),
+        ("nowhere", "error: ADDRESS: must be HOST:PORT or ray://HOST:PORT, got 'nowhere'"),
+    ],
+)
+def test_an_address_without_a_cluster_is_one_line(searching: Project, address: str, message: str) -> None:
+    output = sweep(searching, "--address", address, check=False)
+    assert output.startswith(message)
+    assert len(output.splitlines()) == 1
+
+
+def test_a_trial_that_diverges_or_cannot_be_built_fails_alone(searching: Project) -> None:
+    space = "  optimizer.learning_rate: [0.01, 1.0e+9]\n  network.channels: [[], [8, 8, 8]]\n"
+    write_sweep(searching, SWEEP[: SWEEP.index("  optimizer")].replace("trials: 5", "trials: 12") + space)
+    output = sweep(searching)
+    rows = table(searching)
+    assert {row["state"] for row in rows} == {"complete", "failed"}
+    assert "training diverged" in output
+    assert "are too small for kernels of 5x5" in output
+    assert all(
+        json.loads(row["config"])["optimizer.learning_rate"] == 0.01 for row in rows if row["state"] == "complete"
+    )
+
+
+def test_time_is_up(searching: Project) -> None:
+    searching.set({"training.epochs": "10000"})
+    write_sweep(searching, SWEEP.replace("minutes: 0", "minutes: 0.1"))
+    output = sweep(searching, check=False)
+    assert "time is up after 0.1 minutes" in output
+    assert output.splitlines()[-1] == "error: no trial ran to its end"
