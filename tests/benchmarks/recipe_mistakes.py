@@ -1,19 +1,18 @@
 """What the most accurate recipe gets wrong: its tables and its figure in plots/recipes, for all to judge."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
-import dvc.api
 import pandas as pd
 from matplotlib import style
 from matplotlib.figure import Figure
 
 from stages.evaluation.figures.mistakes import COLUMNS, Tile, draw_tiles, height_of
 from stages.evaluation.figures.style import STYLE, WIDTH, engine_colors, to_png
-from stages.pipeline.classifier import Images
+from stages.evaluation.tables import mistakes
+from stages.pipeline.classifier import Images, Labels, Probabilities
 from stages.pipeline.files import write_bytes, write_csv
-from tests.benchmarks.experiments import ENGINES, read_csv, read_npy
+from tests.benchmarks.experiments import ENGINES
 
 FOLDER = Path("plots/recipes")
 FIGURE = FOLDER / "mistakes.png"
@@ -60,17 +59,18 @@ def draw(images: Images, tables: Mapping[str, pd.DataFrame], networks: int) -> F
     return figure
 
 
-def write_table(engine: str, experiments: Mapping[int, str]) -> None:
-    """Write one engine's mistakes of all seeds, from the DVC experiment of each."""
-    tables = [read_csv(name, f"plots/{engine}/mistakes.csv").assign(seed=seed) for seed, name in experiments.items()]
-    rows = pd.concat(tables)[list(TABLE_COLUMNS)]
-    write_csv(table_path(engine), TABLE_COLUMNS, rows.to_numpy().tolist())
+def write_table(engine: str, predicted: Mapping[int, Probabilities], labels: Labels) -> None:
+    """Write one engine's mistakes on the test images, from the probabilities (N, 10) of each seed."""
+    rows = [
+        (seed, *row[:3])  # without the confidence
+        for seed, probabilities in predicted.items()
+        for row in mistakes(probabilities, labels)
+    ]
+    write_csv(table_path(engine), TABLE_COLUMNS, rows)
 
 
-def write_figure(experiment: str, networks: int) -> None:
-    """Draw both engines' tables; the images are those of any experiment."""
-    split = json.loads(dvc.api.read("data/processed/standardization.json", rev=experiment))
-    images = read_npy(experiment, "data/processed/test_images.npy") * split["std"] + split["mean"]
+def write_figure(images: Images, networks: int) -> None:
+    """Draw both engines' tables; ``images`` (N, 28, 28) are those of the test split, in [0, 1]."""
     tables = {engine: pd.read_csv(table_path(engine)) for engine in ENGINES}
     with style.context(STYLE):
         write_bytes(FIGURE, to_png(draw(images, tables, networks)))

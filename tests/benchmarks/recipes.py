@@ -1,29 +1,29 @@
-"""The README's recipes, each with five seeds, written to metrics/recipes.json: ``make recipes``, hours.
+"""The README's recipes, each with several seeds, written to metrics/recipes.json: ``make recipes``, hours.
 
-``make recipes RECIPES="dense best@torch"`` runs both engines' dense recipe and PyTorch's most accurate one.
+``make recipes RECIPES="dense best@torch" SEEDS=30`` runs both engines' dense recipe and PyTorch's most accurate one.
 """
 
 import hashlib
 import json
-import re
 import shlex
 import statistics
 import sys
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import dvc.api
 import numpy as np
 from ruamel.yaml import YAML
 
 from stages.engines.config import SHARED as SHARED_SECTIONS
 from stages.pipeline.metrics import accuracy
+from stages.tools.cluster.data import fetched
+from stages.tools.commands import setting
 from tests.benchmarks import recipe_mistakes
-from tests.benchmarks.experiments import ENGINES, head_commit, read, read_npy, run, setting, summary
-from tests.benchmarks.experiments import SEEDS as ALL_SEEDS
+from tests.benchmarks.experiments import ENGINES, Outcome, Training, head_commit, outcomes, parser, summary
 
-SEEDS = ALL_SEEDS[:5]
+SEEDS = 5  # that the README tells of
 RESULTS = Path("metrics/recipes.json")
 ONE_NETWORK = "~scratch.network"  # without its override, the NumPy engine trains the shared network too
 
@@ -100,17 +100,23 @@ RECIPES = {
 
 def main() -> None:
     """Run what is named, or all; write what comes of each as soon as it is there."""
-    for name, engine in selected(sys.argv[1:] or list(RECIPES)):
-        measured = measure(name, engine)
+    arguments = parser(__doc__, SEEDS)
+    arguments.add_argument("recipes", nargs="*", default=list(RECIPES), help=", ".join(RECIPES))
+    options = arguments.parse_args()
+    chosen, seeds = list(selected(options.recipes)), range(1, options.seeds + 1)
+    found = outcomes([training(name, engine, seed) for name, engine in chosen for seed in seeds], options.address)
+    for name, engine in chosen:
+        trained = list(islice(found, len(seeds)))
+        measured = measure(trained)
         results: dict[str, Any] = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
         results[name] = {"command": RECIPES[name].command(), **merged(results.get(name, {}), engine, measured)}
         RESULTS.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
         print(json.dumps({name: {engine: measured}}, indent=2), flush=True)
         if name == MOST_ACCURATE:
-            recipe_mistakes.write_table(engine, {seed: experiment(name, engine, seed) for seed in SEEDS})
+            predicted = zip(seeds, (each.probabilities for each in trained), strict=True)
+            recipe_mistakes.write_table(engine, dict(predicted), trained[0].labels)
             if all(each in results[name] for each in ENGINES):
-                networks = len(SEEDS) * len(ENGINES)
-                recipe_mistakes.write_figure(experiment(name, engine, SEEDS[0]), networks)
+                recipe_mistakes.write_figure(fetched("test")[0] / 255, len(seeds) * len(ENGINES))
 
 
 def merged(known: dict[str, Any], engine: str, measured: dict[str, Any]) -> dict[str, Any]:
@@ -131,27 +137,21 @@ def selected(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
         yield from ((name, each) for each in ([engine] if engine else ENGINES))
 
 
-def experiment(name: str, engine: str, seed: int) -> str:
-    """The DVC experiment's name."""
-    return f"{name}-{engine}-{seed}"
+def training(name: str, engine: str, seed: int) -> Training:
+    """A recipe with one engine and seed."""
+    return Training(f"{name}-{engine}-{seed}", engine, {"seed": seed, **RECIPES[name].options}, [ONE_NETWORK])
 
 
-def measure(name: str, engine: str) -> dict[str, Any]:
-    """Test accuracies, the median seconds of training, and the accuracy of all five networks' mean probabilities."""
-    options = RECIPES[name].options
-    experiments = {seed: experiment(name, engine, seed) for seed in SEEDS}
-    outputs = [
-        run(each, {"seed": seed, **options}, f"evaluate@{engine}", deleted=[ONE_NETWORK])
-        for seed, each in experiments.items()
-    ]
-    labels = read_npy(experiments[SEEDS[0]], "data/processed/test_labels.npy")
-    probabilities = np.mean([read_npy(each, f"data/predictions/{engine}.npy") for each in experiments.values()], axis=0)
+def measure(trained: Sequence[Outcome]) -> dict[str, Any]:
+    """Test accuracies, the median seconds of training, and the accuracy of all networks' mean probabilities."""
+    probabilities = np.array([each.probabilities for each in trained])
+    seconds = [each.seconds for each in trained if each.seconds is not None]
     return {
         "commit": head_commit(),
-        "config": config_hash(dvc.api.read("params.yaml", rev=experiments[SEEDS[0]])),
-        **summary([read(each, f"metrics/{engine}.json")["accuracy"] for each in experiments.values()]),
-        "seconds": median_seconds(engine, outputs),
-        "ensemble": accuracy(probabilities, labels),
+        "config": config_hash(trained[0].params),
+        **summary([round(accuracy(each.probabilities, each.labels), 6) for each in trained]),
+        "seconds": statistics.median(seconds) if seconds else None,
+        "ensemble": accuracy(probabilities.mean(axis=0), trained[0].labels),
     }
 
 
@@ -159,12 +159,6 @@ def config_hash(params: str) -> str:
     """Tells one params.yaml from another, by what the engines share."""
     content = YAML(typ="safe", pure=True).load(params)
     return hashlib.sha256(json.dumps([content[section] for section in SHARED_SECTIONS]).encode()).hexdigest()[:12]
-
-
-def median_seconds(engine: str, outputs: Sequence[str]) -> float | None:
-    """The median time of the trainings that ran; None where DVC took every model from its run cache."""
-    found = re.findall(rf"^{engine}: .*trained in ([\d.]+) s", "\n".join(outputs), re.MULTILINE)
-    return statistics.median(map(float, found)) if found else None
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Train with ten seeds and write what came out to metrics/seeds.json: ``make seeds``."""
+"""Train with several seeds and write what came out to metrics/seeds.json: ``make seeds``, with SEEDS=30 for more."""
 
 import json
 from collections.abc import Mapping
@@ -9,31 +9,26 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import ttest_rel
 
-from tests.benchmarks.experiments import ENGINES, SEEDS, read, read_csv, run, summary
+from tests.benchmarks.experiments import ENGINES, Training, outcomes, parser, summary
 
+SEEDS = 10  # that the README tells of
 Correct = NDArray[np.bool_]  # (seeds, test images)
 
 
 def main() -> None:
-    """Run the seeds one by one; write each engine's test accuracies, and the difference with both its intervals."""
-    for seed in SEEDS:
-        run(f"seed-{seed}", {"seed": seed}, "compare")
-    results: dict[str, object] = {"seeds": SEEDS}
-    for engine in ENGINES:
-        results[engine] = summary([read(f"seed-{seed}", f"metrics/{engine}.json")["accuracy"] for seed in SEEDS])
-    results["difference"] = difference(
-        {engine: np.array([read_correct(f"seed-{seed}", engine) for seed in SEEDS]) for engine in ENGINES}
-    )
+    """Write each engine's test accuracies, and the difference with both its intervals."""
+    arguments = parser(__doc__, SEEDS).parse_args()
+    seeds = range(1, arguments.seeds + 1)
+    trainings = [Training(f"seed-{seed}-{engine}", engine, {"seed": seed}) for engine in ENGINES for seed in seeds]
+    found = outcomes(trainings, arguments.address)
+    rows = np.array([each.probabilities.argmax(axis=1) == each.labels for each in found])
+    correct = rows.reshape(len(ENGINES), len(seeds), -1)
+    results: dict[str, object] = {"seeds": list(seeds)}
+    for engine, each in zip(ENGINES, correct, strict=True):
+        results[engine] = summary([float(accuracy) for accuracy in each.mean(axis=1)])
+    results["difference"] = difference(dict(zip(ENGINES, correct, strict=True)))
     Path("metrics/seeds.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     print(json.dumps(results, indent=2))
-
-
-def read_correct(name: str, engine: str) -> Correct:
-    """Whether an experiment's network classifies each test image correctly."""
-    mistakes, confusion = (read_csv(name, f"plots/{engine}/{table}.csv") for table in ("mistakes", "confusion"))
-    correct: Correct = np.ones(int(confusion["count"].sum()), bool)
-    correct[mistakes["index"].to_numpy(int)] = False
-    return correct
 
 
 def difference(correct: Mapping[str, Correct]) -> dict[str, Any]:

@@ -10,8 +10,9 @@ from dvc.utils.hydra import apply_overrides
 
 from stages.engines.config import Config
 from stages.pipeline.params import load_config
+from tests.benchmarks.experiments import Outcome, seconds_of
 from tests.benchmarks.recipe_mistakes import draw, first_seed_mistakes
-from tests.benchmarks.recipes import RECIPES, config_hash, median_seconds, merged, selected
+from tests.benchmarks.recipes import RECIPES, config_hash, measure, merged, selected
 from tests.imports import ROOT
 
 TORCH = pd.DataFrame({"seed": [1, 1, 2, 3], "index": [4, 7, 7, 9], "actual": [2, 5, 5, 1], "predicted": [3, 6, 8, 7]})
@@ -41,8 +42,23 @@ def test_a_command_gives_both_engines_the_same_valid_config(tmp_path: Path, name
 
 def test_the_time_is_the_median_of_the_trainings_that_ran() -> None:
     outputs = [f"torch: kept epoch 1; trained in {s} s, 9 images/s\nscratch: trained in 9.0 s" for s in (60, 90)]
-    assert median_seconds("torch", [*outputs, "torch: trained in 240.0 s"]) == 90
-    assert median_seconds("torch", ["Stage 'train_torch' is cached"]) is None
+    outputs += ["torch: trained in 240.0 s", "Stage 'train_torch' is cached"]
+    labels, probabilities = np.arange(10), np.eye(10, dtype=np.float32)
+    trained = [
+        Outcome((ROOT / "params.yaml").read_text(), probabilities, labels, seconds_of("torch", each))
+        for each in outputs
+    ]
+    assert measure(trained)["seconds"] == 90
+    assert measure(trained[-1:] * 2)["seconds"] is None
+
+
+def test_accuracies_are_those_of_each_network_and_of_their_mean_probabilities() -> None:
+    labels = np.array([0, 1, 2, 3])
+    one_hot = np.eye(10, dtype=np.float32)
+    first, second = one_hot[[0, 1, 2, 9]], one_hot[[0, 1, 8, 8]] * np.float32(0.7) + one_hot[labels] * np.float32(0.3)
+    outcomes = [Outcome((ROOT / "params.yaml").read_text(), each, labels, None) for each in (first, second)]
+    found = measure(outcomes)
+    assert (found["accuracies"], found["ensemble"]) == ([0.75, 0.5], 0.75)
 
 
 def test_results_of_another_config_are_dropped_and_a_known_time_is_kept() -> None:

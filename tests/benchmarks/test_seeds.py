@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import t
 
-from tests.benchmarks.experiments import SEEDS, summary
+from tests.benchmarks.experiments import summary
 from tests.benchmarks.seeds import difference
 
 
@@ -33,7 +33,3 @@ def test_the_summary_has_the_mean_and_the_sample_standard_deviation() -> None:
         "standard_deviation": round(float(np.std(accuracies, ddof=1)), 6),
     }
     assert summary(accuracies) == expected
-
-
-def test_ten_seeds_compare_the_committed_networks() -> None:
-    assert SEEDS == (1, 2, 3, 4, 5, 6, 7, 8, 9, 10)
