@@ -93,7 +93,7 @@ def test_the_best_trial_becomes_an_experiment_that_trains_as_the_trial_did(searc
 
 
 def test_one_trial_at_a_time_gives_the_same_search_again_and_after_a_crash(searching: Project) -> None:
-    """With a sampler that learns, and ASHA; the command is killed in the middle of its third trial."""
+    """With a sampler that learns, and ASHA; the command is killed in the middle of a later trial."""
     searching.set({"training.epochs": "8"})
     learning = SWEEP.replace("random", "tpe").replace("parallel: 0", "parallel: 1").replace("trials: 5", "trials: 8")
     write_sweep(
@@ -103,14 +103,13 @@ def test_one_trial_at_a_time_gives_the_same_search_again_and_after_a_crash(searc
     first = searching.read("sweep/trials.csv")
     assert {row["state"] for row in table(searching)} == {"complete", "stopped"}
     with searching.started(*COMMAND) as process:
-        line_of(process, "    1  ")
-        checkpoints = searching.folder / "sweep/checkpoints"
-        wait_until(lambda: (checkpoints / "2-1.npz").exists())
+        line_of(process, "    0  ")
+        wait_until(lambda: any((searching.folder / "sweep/checkpoints").glob("*.npz")), 60)
         process.kill()
     refused = sweep(searching, check=False)
     assert "error: sweep: holds a sweep that has not ended; RESUME=1 goes on with it" in refused
     resumed = sweep(searching, "--resume")
-    assert not re.search(r"^ +[01]  (complete|stopped)", resumed.split("the best")[0], re.MULTILINE)
+    assert not re.search(r"^ +0  (complete|stopped)", resumed.split("the best")[0], re.MULTILINE)
     assert searching.read("sweep/trials.csv") == first
 
 
@@ -127,7 +126,7 @@ def test_a_lost_machine_and_a_killed_driver_lose_no_trial(
     """Three machines: one is lost in mid-trial, then the command is killed, and goes on."""
     with started_cluster(3) as cluster:
         with searching.started(*COMMAND, "--address", cluster.address) as process:
-            wait_until(lambda: len(list((searching.folder / "sweep/checkpoints").glob("*.npz"))) == 6, 60)
+            wait_until(lambda: len(list((searching.folder / "sweep/checkpoints").glob("*.npz"))) == 6, 120)
             cluster.remove_node(cluster.worker_nodes.copy().pop(), allow_graceful=False)
             line_of(process, "trial ")
             line_of(process, "    ")
