@@ -6,6 +6,7 @@ import socket
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,11 @@ CONNECT_SECONDS = 5
 
 
 def wanted_environment(engines: Iterable[str], arithmetic: str) -> Environment:
-    """What every machine must have to give the bytes that this one would."""
+    """What every machine must have to give the bytes that this one would. Raises PipelineError for what is not here."""
     packages = (*PACKAGES, *(["torch"] if "torch" in engines else []))
+    for name in packages:
+        if not find_spec(name):
+            raise PipelineError(f"{name} is not installed here: make .venv/installed brings all packages")
     pinned = KERNELS if arithmetic == "portable" and can_pin() else {}
     return environment(packages)._replace(variables=THREADS_AND_PRECISION | pinned)
 
