@@ -24,6 +24,8 @@ from stages.tools.cluster.training import Worker
 PACKAGES = ("numpy", "pydantic", "ruamel.yaml", "threadpoolctl", "tqdm")  # what the bytes depend on or the code needs
 ANSWER_SECONDS = 120  # for a machine to start a process, and to get the code
 CONNECT_SECONDS = 5
+MAX_LOSSES = 3  # of machines under one training
+WAIT_SECONDS = 1.0  # after which Ctrl-C is heard, and room looked for again, as machines come and go
 
 
 def wanted_environment(engines: Iterable[str], arithmetic: str) -> Environment:

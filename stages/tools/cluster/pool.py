@@ -8,13 +8,10 @@ from ray.exceptions import RayError, RayTaskError
 
 from stages.data.idx import Bytes
 from stages.pipeline.errors import PipelineError
-from stages.tools.cluster.machines import first_line, resources, slots
+from stages.tools.cluster.machines import MAX_LOSSES, WAIT_SECONDS, first_line, resources, slots
 from stages.tools.cluster.node import Environment
 from stages.tools.cluster.training import Job, Worker
 from stages.tools.commands import remembered_interrupts
-
-MAX_LOSSES = 3  # of machines under one training
-WAIT_SECONDS = 1.0  # after which Ctrl-C is heard
 
 
 class Trained(NamedTuple):

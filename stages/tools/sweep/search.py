@@ -14,16 +14,13 @@ from stages.data.idx import Bytes
 from stages.engines.config import EngineConfig
 from stages.pipeline.errors import PipelineError
 from stages.pipeline.history import best_epoch
-from stages.tools.cluster.machines import first_line, new_worker, slots
+from stages.tools.cluster.machines import MAX_LOSSES, WAIT_SECONDS, first_line, new_worker, slots
 from stages.tools.cluster.node import Environment
 from stages.tools.cluster.training import Job, MachineDiffersError, Report
 from stages.tools.commands import remembered_interrupts
 from stages.tools.sweep.history import History
 from stages.tools.sweep.results import format_row
 from stages.tools.sweep.space import Space
-
-MAX_LOSSES = 3  # of machines under one trial
-WAIT_SECONDS = 1.0  # after which room is looked for again, as machines come and go
 
 
 @dataclass
@@ -76,7 +73,8 @@ class Search:
         trial.set_user_attr("overrides", overrides)
         try:
             each = Running(trial, self.space.config(overrides))
-        except PipelineError as error:  # values that do not fit together
+            slots(each.config)
+        except PipelineError as error:  # values that do not fit together, or more threads than any machine has cores
             self._finish(trial, TrialState.FAIL, str(error))
             return
         self._start(each)

@@ -191,3 +191,12 @@ def test_time_is_up(searching: Project) -> None:
     output = sweep(searching, check=False)
     assert "time is up after 0.1 minutes" in output
     assert output.splitlines()[-1] == "error: no trial ran to its end"
+
+
+def test_a_trial_that_no_machine_has_room_for_fails(searching: Project) -> None:
+    write_sweep(
+        searching, SWEEP[: SWEEP.index("  optimizer")].replace("trials: 5", "trials: 2") + "  scratch.threads: [64]\n"
+    )
+    output = sweep(searching, check=False)
+    assert output.count("no machine has 64 CPU cores, which a training takes: lower threads") == 2
+    assert output.splitlines()[-1] == "error: no trial ran to its end"
