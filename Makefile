@@ -74,7 +74,7 @@ export: .venv/export
 	@.venv/bin/python -m stages.tools.export $(if $(DTYPE),--dtype $(DTYPE))
 
 sweep: .venv/sweep
-	@.venv/bin/python -m stages.tools.sweep $(if $(ADDRESS),--address $(ADDRESS)) $(if $(RESUME),--resume)
+	@.venv/bin/python -m stages.tools.sweep $(if $(ADDRESS),--address $(ADDRESS)) $(if $(filter-out 0,$(RESUME)),--resume)
 
 gate: .venv/installed
 	@.venv/bin/python -m stages.tools.gate $(BASELINE)

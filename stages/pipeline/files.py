@@ -1,5 +1,6 @@
 """Writes files that are whole or absent, and the same bytes for the same content."""
 
+import csv
 import io
 import json
 import zipfile
@@ -41,8 +42,9 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Write a table with a header, numbers as ``str`` gives them. Raises as :func:`write_bytes`."""
-    lines = [",".join(columns), *(",".join(map(str, row)) for row in rows)]
-    write_bytes(path, ("\n".join(lines) + "\n").encode())
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\n").writerows([columns, *rows])
+    write_bytes(path, buffer.getvalue().encode())
 
 
 def npz_bytes(arrays: Mapping[str, np.ndarray[Any, Any]]) -> bytes:

@@ -24,8 +24,11 @@ def location() -> tuple[Path, str]:
     return Path(repository), prefix
 
 
-def require_in_head(file: str) -> None:
-    """Raise PipelineError where the last commit does not have a file of this project, named from here."""
+def require_in_head(file: str, what: str = "committed results to compare with") -> None:
+    """Raise PipelineError where the last commit does not have a file of this project, named from here.
+
+    ``what`` says what is missing then.
+    """
     try:
         repository, prefix = location()
         git(Path(), "rev-parse", "--quiet", "--verify", "HEAD")  # fails without a word
@@ -33,7 +36,7 @@ def require_in_head(file: str) -> None:
             raise PipelineError(f"HEAD of {repository} has no {prefix}{file}")
     except PipelineError as error:
         reason = str(error) or "nothing is committed yet"
-        raise PipelineError(f"no committed results to compare with: {reason}") from None
+        raise PipelineError(f"no {what}: {reason}") from None
 
 
 def changed_files(folder: Path, *paths: str) -> list[str]:

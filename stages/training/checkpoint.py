@@ -2,11 +2,11 @@
 
 import io
 import json
+import sys
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -124,8 +124,8 @@ def code_checksums() -> list[int]:
 
 
 def packages() -> list[str]:
-    """The versions of what computes."""
-    return [f"{name} {version(name)}" for name in ("numpy", "torch") if find_spec(name)]
+    """The versions of what computes, which is loaded by then."""
+    return [f"{name} {version(name)}" for name in ("numpy", "torch") if name in sys.modules]
 
 
 def _join(parts: Mapping[str, StateDict]) -> StateDict:

@@ -9,7 +9,6 @@ import hashlib
 import json
 import shutil
 import sys
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,7 @@ from stages.engines.config import Config
 from stages.pipeline.classifier import predict_in_batches
 from stages.pipeline.files import write_bytes, write_npy
 from stages.pipeline.params import load_config
-from stages.tools.cluster.data import fetched
+from stages.tools.cluster.data import checksums, fetched
 from stages.tools.cluster.machines import cluster, wanted_environment
 from stages.tools.cluster.node import Environment
 from stages.tools.cluster.pool import train_all
@@ -66,8 +65,8 @@ def read_job(folder: Path, name: str, engine: str, overrides: list[str]) -> Job:
 
 def identity(job: Job, wanted: Environment, raw: tuple[Bytes, Bytes]) -> str:
     """A name for all that a model depends on."""
-    images = [zlib.crc32(array.tobytes()) for array in raw]
-    content = [job.engine, job.config.model_dump(), job.seed, job.validation_size, wanted, images, code_checksums()]
+    config, images = job.config.model_dump(), checksums(raw)
+    content = [job.engine, config, job.seed, job.validation_size, wanted, images, code_checksums()]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
 

@@ -4,28 +4,29 @@ import logging
 import os
 import socket
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryFile
+from typing import IO, Any
 
+import grpc
 import ray
-from ray.exceptions import GetTimeoutError, RayError
+from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 import stages
-from stages.engines.config import EngineConfig
 from stages.pipeline.arithmetic import KERNELS, THREADS_AND_PRECISION, can_pin
 from stages.pipeline.errors import PipelineError
 from stages.tools.cluster.node import Environment, differences, environment
-from stages.tools.cluster.training import Worker
+from stages.tools.cluster.room import alive, name_of
 
 PACKAGES = ("numpy", "pydantic", "ruamel.yaml", "threadpoolctl", "tqdm")  # what the bytes depend on or the code needs
 ANSWER_SECONDS = 120  # for a machine to start a process, and to get the code
 CONNECT_SECONDS = 5
 MAX_LOSSES = 3  # of machines under one training
-WAIT_SECONDS = 1.0  # after which Ctrl-C is heard, and room looked for again, as machines come and go
+WAIT_SECONDS = 1.0  # after which Ctrl-C is heard, and room looked for again
 
 
 def wanted_environment(engines: Iterable[str], arithmetic: str) -> Environment:
@@ -46,12 +47,12 @@ def cluster(address: str | None, wanted: Environment) -> Iterator[None]:
     """
     os.environ.update(RAY_USAGE_STATS_ENABLED="0", RAY_COLOR_PREFIX="0")
     variables = {name: value for name, value in wanted.variables.items() if value is not None}
-    options: dict[str, Any] = {"include_dashboard": False}
+    options: dict[str, Any] = {"include_dashboard": False, "num_cpus": allowed_cores()}
     if address:
         check_reachable(address)
         options = {}
-    try:
-        with warnings.catch_warnings(action="ignore"):
+    with warnings.catch_warnings(action="ignore"), held_back_errors() as held_back:
+        try:
             ray.init(
                 address or "local",
                 runtime_env={
@@ -63,8 +64,10 @@ def cluster(address: str | None, wanted: Environment) -> Iterator[None]:
                 logging_level=logging.ERROR,
                 **options,
             )
-    except (OSError, RuntimeError, ValueError, RayError) as error:
-        raise PipelineError(f"{address or 'Ray'}: {first_line(error)}") from None
+        except (OSError, RuntimeError, ValueError, RayError) as error:
+            held_back.seek(0)
+            reason = held_back.read().splitlines()[-1:]
+            raise PipelineError(": ".join([address or "Ray", first_line(error), *reason])) from None
     try:
         check_machines(wanted)
         yield
@@ -72,8 +75,29 @@ def cluster(address: str | None, wanted: Environment) -> Iterator[None]:
         ray.shutdown()
 
 
+@contextmanager
+def held_back_errors() -> Iterator[IO[str]]:
+    """Let go into a file what is written to stderr: by Ray's C++ part, a line for each time that it tries again."""
+    with TemporaryFile("w+", encoding="utf-8", errors="replace") as file:
+        before = os.dup(2)
+        os.dup2(file.fileno(), 2)
+        try:
+            yield file
+        finally:
+            os.dup2(before, 2)
+            os.close(before)
+
+
+def allowed_cores() -> int | None:
+    """How many cores this process may use, where that is fewer than there are; else Ray finds out by itself."""
+    if not hasattr(os, "sched_getaffinity"):
+        return None
+    allowed = len(os.sched_getaffinity(0))
+    return allowed if allowed < (os.cpu_count() or 1) else None
+
+
 def check_reachable(address: str) -> None:
-    """Raise PipelineError unless something listens there: Ray itself would try for minutes."""
+    """Raise PipelineError unless a gRPC server answers there: Ray itself would try for minutes."""
     host, _, port = address.rpartition("://")[2].rstrip("/").rpartition(":")
     if address == "auto":
         return
@@ -83,6 +107,13 @@ def check_reachable(address: str) -> None:
         socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
     except (OSError, OverflowError) as error:
         raise PipelineError(f"no Ray cluster answers at {address}: {error}") from None
+    if os.environ.get("RAY_USE_TLS", "0") != "0":
+        return
+    with grpc.insecure_channel(f"{host}:{port}") as channel:
+        try:
+            grpc.channel_ready_future(channel).result(timeout=CONNECT_SECONDS)
+        except grpc.FutureTimeoutError:
+            raise PipelineError(f"no Ray cluster answers at {address}: something else listens there") from None
 
 
 def check_machines(wanted: Environment) -> None:
@@ -108,37 +139,14 @@ def check_machines(wanted: Environment) -> None:
         raise PipelineError("\nerror: ".join(lines))
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """The beginning of a message of Ray's, which can be long."""
     return " ".join(str(error).split())[:300]
 
 
-def alive() -> list[dict[str, Any]]:
-    """The machines that can train, as Ray describes them."""
-    return [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
-
-
-def name_of(node: Mapping[str, Any]) -> str:
-    """The name that :func:`stages.tools.cluster.training.machine` gives there."""
-    return f"{node['NodeManagerAddress']}/{node['NodeID'][:6]}"
-
-
-def resources(config: EngineConfig) -> dict[str, int]:
-    """What a training takes of a machine."""
-    return {"num_cpus": config.threads, "num_gpus": int(getattr(config, "device", "cpu") == "cuda")}
-
-
-def slots(config: EngineConfig) -> int:
-    """How many trainings the machines have room for at a time. Raises PipelineError where none has room for one."""
-    cpus, gpus = resources(config).values()
-    machines = [node["Resources"] for node in alive()]
-    count = sum(int(min(node["CPU"] // cpus, node.get("GPU", 0) // gpus if gpus else node["CPU"])) for node in machines)
-    if not count:
-        needed = f"{cpus} CPU cores{' and a GPU' if gpus else ''}"
-        raise PipelineError(f"no machine has {needed}, which a training takes: lower threads, or use another device")
-    return count
-
-
-def new_worker(config: EngineConfig) -> Any:
-    """Return a new actor, on the machine with most room. Of its own accord, it is not started again."""
-    return ray.remote(**resources(config), max_restarts=0, scheduling_strategy="SPREAD")(Worker).remote()
+def cause_of(error: RayTaskError) -> str:
+    """What a worker raised, in one line."""
+    cause = error.cause
+    if isinstance(cause, PipelineError):
+        return str(cause)
+    return "out of memory" if isinstance(cause, MemoryError) else f"{type(cause).__name__}: {first_line(cause)}"

@@ -8,8 +8,9 @@ from ray.exceptions import RayError, RayTaskError
 
 from stages.data.idx import Bytes
 from stages.pipeline.errors import PipelineError
-from stages.tools.cluster.machines import MAX_LOSSES, WAIT_SECONDS, first_line, resources, slots
+from stages.tools.cluster.machines import MAX_LOSSES, WAIT_SECONDS, cause_of, first_line
 from stages.tools.cluster.node import Environment
+from stages.tools.cluster.room import Room, resources
 from stages.tools.cluster.training import Job, Worker
 from stages.tools.commands import remembered_interrupts
 
@@ -27,8 +28,9 @@ def train_all(jobs: Mapping[str, Job], wanted: Environment, raw: tuple[Bytes, By
 
     Raises PipelineError for a training that fails, or that no machine has room for.
     """
+    room = Room()
     for job in jobs.values():
-        slots(job.config)
+        room.check(job.config)
     data = ray.put(raw)
     remote = ray.remote(max_retries=MAX_LOSSES, scheduling_strategy="SPREAD")(train)
     pending: dict[Any, str] = {
@@ -43,7 +45,7 @@ def train_all(jobs: Mapping[str, Job], wanted: Environment, raw: tuple[Bytes, By
                 try:
                     yield Trained(name, *ray.get(reference))
                 except RayTaskError as error:
-                    raise PipelineError(f"{name}: {error.cause}") from None
+                    raise PipelineError(f"{name}: {cause_of(error)}") from None
                 except RayError as error:
                     raise PipelineError(f"{name}: {first_line(error)}") from None
 
@@ -51,7 +53,7 @@ def train_all(jobs: Mapping[str, Job], wanted: Environment, raw: tuple[Bytes, By
 def train(job: Job, wanted: Environment, raw: tuple[Bytes, Bytes]) -> tuple[bytes, str]:
     """Do one job: this runs on its machine."""
     worker = Worker()
-    machine = worker.start(wanted, [job], raw, [b""])
+    machine = worker.start(wanted, [job], raw, [b""]).machine
     while not worker.advance()[0].is_finished:
         pass
     return worker.trainings[0].model(), machine

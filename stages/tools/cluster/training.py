@@ -35,6 +35,13 @@ class Job(NamedTuple):
     validation_size: int
 
 
+class Started(NamedTuple):
+    """Where a worker is, and how many epochs the checkpoints gave it."""
+
+    machine: str
+    epochs: int
+
+
 class Report(NamedTuple):
     """Where one training stands after an epoch, and the bytes from which any worker can go on."""
 
@@ -84,12 +91,12 @@ class Worker:
 
     def start(
         self, wanted: Environment, jobs: Sequence[Job], raw: tuple[Bytes, Bytes], checkpoints: Sequence[bytes]
-    ) -> str:
-        """Prepare the training of each job; returns the machine's name. Raises MachineDiffersError."""
+    ) -> Started:
+        """Prepare the training of each job, each from its checkpoint on. Raises MachineDiffersError."""
         if found := differences(environment(tuple(wanted.packages)), wanted):
             raise MachineDiffersError(f"the machine {machine()} differs: {', '.join(found)}")
         self.trainings = [Training(job, raw, each) for job, each in zip(jobs, checkpoints, strict=True)]
-        return machine()
+        return Started(machine(), min(len(each.progress.epochs) for each in self.trainings))
 
     def advance(self) -> list[Report]:
         """Train an epoch of each."""

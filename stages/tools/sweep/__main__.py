@@ -4,7 +4,6 @@ import argparse
 import json
 import os
 import sys
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,9 +14,10 @@ from stages.data.idx import Bytes
 from stages.engines.config import Config
 from stages.pipeline.errors import PipelineError
 from stages.pipeline.params import load_config
-from stages.tools.cluster.data import fetched
-from stages.tools.cluster.machines import cluster, slots, wanted_environment
+from stages.tools.cluster.data import checksums, fetched
+from stages.tools.cluster.machines import cluster, wanted_environment
 from stages.tools.cluster.node import Environment
+from stages.tools.cluster.room import Room
 from stages.tools.commands import start
 from stages.tools.git import require_in_head
 from stages.tools.sweep.history import FIGURE, FOLDER, TABLE, History
@@ -32,22 +32,27 @@ def main() -> None:
     """Search, show the best trials, and run the best one as a DVC experiment."""
     options = parse_arguments(sys.argv[1:])
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    require_in_head("dvc.yaml")  # without which there is no experiment in the end
+    require_in_head("dvc.yaml", "commit, from which the best trial's experiment could start")
     params, sweep = load_config(Config), load_config(Sweep, options.space)
     space, seeds = Space(sweep, params), range(params.seed, params.seed + sweep.seeds)
     wanted = wanted_environment([sweep.engine], params.arithmetic)
     raw = fetched("train")
     with cluster(options.address, wanted):
-        room = sweep.parallel or slots(space.config({}))
+        room = Room()
+        room.check(space.smallest())
         history = History(sweep, seeds, identity(sweep, params, wanted, raw), options.resume)
-        print(f"{sweep.trials} trials of {sweep.engine}, {room} at a time, in {FOLDER}", flush=True)
+        parallel = sweep.parallel or max(room.slots(space.smallest()), 1)
+        print(f"{sweep.trials} trials of {sweep.engine}, {parallel} at a time, in {FOLDER}", flush=True)
         print(HEADER, flush=True)
         try:
-            Search(history, space, wanted, raw).run()
+            Search(history, space, room, wanted, raw).run()
         except KeyboardInterrupt:
             print("stopped; make sweep RESUME=1 goes on", file=sys.stderr)
             raise
     report(history)
+    if identity(sweep, load_config(Config), wanted, raw) != history.identity:
+        raise PipelineError("params.yaml or code is not what it was: change it back, then make sweep RESUME=1")
+    run_experiment(sweep.engine, overrides_of(best_trials(history.study)[0]), params)
 
 
 def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
@@ -62,12 +67,11 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
 def identity(sweep: Sweep, params: Config, wanted: Environment, raw: tuple[Bytes, Bytes]) -> str:
     """All that a trial depends on, but for how many there are and where they run."""
     settings = sweep.model_dump(exclude={"trials", "minutes", "parallel"})
-    images = [zlib.crc32(array.tobytes()) for array in raw]
-    return json.dumps([settings, params.model_dump(), wanted, images, code_checksums()])
+    return json.dumps([settings, params.model_dump(), wanted, checksums(raw), code_checksums()])
 
 
 def report(history: History) -> None:
-    """Write the table and the figure, print the best trials, and let the best one meet the test images."""
+    """Write the table and the figure, and print the best trials."""
     best = best_trials(history.study)
     write_table(TABLE, history.study, history.seeds)
     if not best or best[0].state != TrialState.COMPLETE:
@@ -76,7 +80,6 @@ def report(history: History) -> None:
     print(f"the best {len(best)} of {len(history.study.trials)} trials, by validation accuracy:", flush=True)
     print(HEADER, *map(format_row, best), sep="\n", flush=True)
     print(f"all of them: {TABLE}, {FOLDER / 'trials.png'}", flush=True)
-    run_experiment(history.sweep.engine, overrides_of(best[0]))
 
 
 if __name__ == "__main__":

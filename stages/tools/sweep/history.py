@@ -1,5 +1,6 @@
 """The sweep's folder: every trial in Optuna's journal, and the checkpoints of those that have not ended."""
 
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,8 +15,8 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from stages.pipeline.errors import PipelineError
-from stages.pipeline.files import write_bytes
-from stages.tools.sweep.space import Sweep
+from stages.pipeline.files import npz_bytes, write_bytes
+from stages.tools.sweep.space import Overrides, Space, Sweep
 
 FOLDER = Path("sweep")
 JOURNAL, CHECKPOINTS = FOLDER / "journal.log", FOLDER / "checkpoints"
@@ -31,7 +32,7 @@ class History:
         ``identity`` stands for all that a trial depends on. Raises PipelineError for a sweep of another identity, and
         rather than overwrite one that has not ended.
         """
-        self.sweep, self.seeds = sweep, seeds
+        self.sweep, self.seeds, self.identity = sweep, seeds, identity
         FOLDER.mkdir(exist_ok=True)
         self._lock = FileLock(FOLDER / ".lock")
         try:
@@ -40,8 +41,7 @@ class History:
             raise PipelineError(f"{FOLDER}: another make sweep is running here") from None
         if resume and not JOURNAL.exists():
             raise PipelineError(f"{FOLDER}: holds no sweep to go on with")
-        if not resume:
-            _make_room()
+        _mend_journal() if resume else _make_room()
         self.study = optuna.create_study(
             storage=JournalStorage(JournalFileBackend(str(JOURNAL), lock_obj=_NoLock())),
             study_name="sweep",
@@ -52,64 +52,84 @@ class History:
         if self.study.user_attrs.get("identity", identity) != identity:
             raise PipelineError(f"{FOLDER}: is a sweep of another sweep.yaml, params.yaml, code or data")
         self.study.set_user_attr("identity", identity)
-
-    def unfinished(self) -> list[optuna.Trial]:
-        """The trials that were running when an earlier command ended."""
-        trials = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        return [optuna.Trial(self.study, trial._trial_id) for trial in trials]
+        self._unfinished = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        TABLE.unlink(missing_ok=True)  # until the end
 
     def next_trial(self) -> optuna.Trial | None:
-        """A new one, unless there are enough. With one at a time, what it is depends on those before it alone."""
-        number = len(self.study.get_trials(deepcopy=False))
-        if number >= self.sweep.trials:
+        """One that was running when an earlier command ended, or a new one, unless there are enough."""
+        unfinished = self._unfinished.pop(0) if self._unfinished else None
+        number = unfinished.number if unfinished else len(self.study.get_trials(deepcopy=False))
+        if not unfinished and number >= self.sweep.trials:
             return None
         self.study.sampler = make_sampler(self.sweep, [self.seeds[0], number])
-        return self.study.ask()
+        # Optuna has no public way back to a trial.
+        return optuna.Trial(self.study, unfinished._trial_id) if unfinished else self.study.ask()
+
+    def suggest(self, trial: optuna.Trial, space: Space) -> Overrides:
+        """A trial's values. With one trial at a time, they depend on those before it alone, also after a crash."""
+        overrides = {}
+        for index, key in enumerate(space.dimensions):
+            if key not in trial.relative_params:  # which are drawn together; others one by one, some before a crash
+                self.study.sampler = make_sampler(self.sweep, [self.seeds[0], trial.number, index])
+            overrides[key] = space.suggest(trial, key)
+        trial.set_user_attr("overrides", overrides)
+        return overrides
 
     def checkpoints(self, trial: optuna.Trial) -> list[bytes]:
         """That of each seed, empty before the first epoch."""
-        paths = [checkpoint_path(trial.number, seed) for seed in self.seeds]
-        return [path.read_bytes() if path.exists() else b"" for path in paths]
+        path = checkpoint_path(trial)
+        if not path.exists():
+            return [b""] * len(self.seeds)
+        with np.load(path, allow_pickle=False) as arrays:
+            return [arrays[str(seed)].tobytes() for seed in self.seeds]
 
     def report(self, trial: optuna.Trial, accuracies: Sequence[Sequence[float]]) -> None:
         """Write down the best validation accuracies up to each epoch, in the order of the seeds."""
-        known = len(self.study.get_trials(deepcopy=False)[trial.number].intermediate_values)
+        known = len(self.frozen(trial).intermediate_values)
         for epoch, each in enumerate(accuracies[known:], known + 1):
             trial.report(float(np.mean(each)), epoch)
         trial.set_user_attr("accuracies", list(accuracies[-1]))
 
     def save(self, trial: optuna.Trial, checkpoints: Sequence[bytes]) -> None:
         """Keep what any worker can go on from."""
-        for seed, checkpoint in zip(self.seeds, checkpoints, strict=True):
-            write_bytes(checkpoint_path(trial.number, seed), checkpoint)
+        arrays = {str(seed): np.frombuffer(each, np.uint8) for seed, each in zip(self.seeds, checkpoints, strict=True)}
+        write_bytes(checkpoint_path(trial), npz_bytes(arrays))
 
-    def end(self, trial: optuna.Trial, state: TrialState, reason: str, machine: str) -> FrozenTrial:
-        """Write down how and where a trial ended, and remove its checkpoints."""
+    def frozen(self, trial: optuna.Trial) -> FrozenTrial:
+        """What is written down of a trial."""
+        return self.study.get_trials(deepcopy=False)[trial.number]
+
+    def end(self, trial: optuna.Trial, state: TrialState, reason: str) -> FrozenTrial:
+        """Write down how a trial ended, and remove its checkpoints."""
         trial.set_user_attr("reason", reason)
-        trial.set_user_attr("machine", machine)
         value = float(np.mean(trial.user_attrs["accuracies"])) if state == TrialState.COMPLETE else None
         ended = self.study.tell(trial, value, state)
-        for seed in self.seeds:
-            checkpoint_path(trial.number, seed).unlink(missing_ok=True)
+        checkpoint_path(trial).unlink(missing_ok=True)
         return ended
 
 
 def make_pruner(sweep: Sweep) -> BasePruner:
     """Asynchronous successive halving (Li et al. 2018), or nothing that stops a trial."""
-    if not sweep.reduction_factor:
+    if sweep.pruner == "none":
         return NopPruner()
     return SuccessiveHalvingPruner(min_resource=sweep.grace_epochs, reduction_factor=sweep.reduction_factor)
 
 
 def make_sampler(sweep: Sweep, entropy: Sequence[int]) -> BaseSampler:
-    """The sampler of one trial, which would draw the same after a crash."""
+    """A sampler that draws the same after a crash."""
     seed = int(np.random.SeedSequence(entropy).generate_state(1)[0])
     return RandomSampler(seed=seed) if sweep.sampler == "random" else TPESampler(seed=seed, constant_liar=True)
 
 
-def checkpoint_path(number: int, seed: int) -> Path:
-    """Where a trial's training with one seed stands."""
-    return CHECKPOINTS / f"{number}-{seed}.npz"
+def checkpoint_path(trial: optuna.Trial) -> Path:
+    """The file of a trial's checkpoints."""
+    return CHECKPOINTS / f"{trial.number}.npz"
+
+
+def _mend_journal() -> None:
+    """Cut off a line that was written in part, as a full disk leaves it."""
+    content = JOURNAL.read_bytes()
+    os.truncate(JOURNAL, content.rfind(b"\n") + 1)
 
 
 def _make_room() -> None:

@@ -4,6 +4,7 @@ import json
 import statistics
 import warnings
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ STATES = {
 
 def format_row(trial: FrozenTrial) -> str:
     """A trial's line under HEADER. The accuracy is that of validation images, a mean over the seeds."""
-    accuracies, seconds = accuracies_of(trial), trial.duration.total_seconds() if trial.duration else 0.0
+    accuracies, seconds = accuracies_of(trial), seconds_of(trial)
     mean = f"{statistics.mean(accuracies):.2%}" if accuracies else ""
     std = f"{statistics.stdev(accuracies):.2%}" if len(accuracies) > 1 else ""
     machine, reason = (str(trial.user_attrs.get(name, "")) for name in ("machine", "reason"))
@@ -42,6 +43,12 @@ def format_row(trial: FrozenTrial) -> str:
     )
 
 
+def seconds_of(trial: FrozenTrial) -> float:
+    """From its beginning to its end, or to now."""
+    seconds: float = ((trial.datetime_complete or datetime.now()) - trial.datetime_start).total_seconds()
+    return seconds
+
+
 def accuracies_of(trial: FrozenTrial) -> list[float]:
     """The best validation accuracy of each seed so far."""
     return list(trial.user_attrs.get("accuracies", []))
@@ -49,7 +56,7 @@ def accuracies_of(trial: FrozenTrial) -> list[float]:
 
 def overrides_of(trial: FrozenTrial) -> dict[str, Any]:
     """What the trial was trained with in place of params.yaml's values."""
-    return dict(trial.user_attrs["overrides"])
+    return dict(trial.user_attrs.get("overrides", {}))
 
 
 def best_trials(study: optuna.Study) -> list[FrozenTrial]:
@@ -68,8 +75,8 @@ def write_table(path: Path, study: optuna.Study, seeds: Sequence[int]) -> None:
     rows: list[list[object]] = []
     for trial in study.get_trials(deepcopy=False):
         accuracies: list[object] = list(accuracies_of(trial)) or [""] * len(seeds)
-        config = json.dumps(overrides_of(trial)).replace('"', '""')
-        rows.append([trial.number, STATES[trial.state], len(trial.intermediate_values), *accuracies, f'"{config}"'])
+        config = json.dumps(overrides_of(trial))
+        rows.append([trial.number, STATES[trial.state], len(trial.intermediate_values), *accuracies, config])
     write_csv(path, columns, rows)
 
 

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import optuna
@@ -14,13 +14,16 @@ from stages.data.idx import Bytes
 from stages.engines.config import EngineConfig
 from stages.pipeline.errors import PipelineError
 from stages.pipeline.history import best_epoch
-from stages.tools.cluster.machines import MAX_LOSSES, WAIT_SECONDS, first_line, new_worker, slots
+from stages.tools.cluster.machines import MAX_LOSSES, WAIT_SECONDS, cause_of, first_line
 from stages.tools.cluster.node import Environment
-from stages.tools.cluster.training import Job, MachineDiffersError, Report
+from stages.tools.cluster.room import Room, new_worker
+from stages.tools.cluster.training import Job, MachineDiffersError, Report, Started
 from stages.tools.commands import remembered_interrupts
 from stages.tools.sweep.history import History
 from stages.tools.sweep.results import format_row
 from stages.tools.sweep.space import Space
+
+FIRST_ROW = 60.0  # seconds that a trial runs before it gets a row, and the next one when it has run twice as long
 
 
 @dataclass
@@ -31,23 +34,33 @@ class Running:
     config: EngineConfig
     worker: Any = None
     machine: str = ""
-    losses: int = 0
+    losses: int = 0  # of its worker since the last epoch
+    began: float = field(default_factory=time.monotonic)
+    next_row: float = FIRST_ROW
+
+    def is_row_due(self) -> bool:
+        """Whether to show how far a long trial is, ever more rarely."""
+        if time.monotonic() - self.began < self.next_row:
+            return False
+        self.next_row *= 2
+        return True
 
 
 class Search:
     """All trials of a sweep, each in a worker of its own, as many at a time as there is room for."""
 
-    def __init__(self, history: History, space: Space, wanted: Environment, raw: tuple[Bytes, Bytes]) -> None:
-        self.history, self.space, self.wanted = history, space, wanted
+    def __init__(
+        self, history: History, space: Space, room: Room, wanted: Environment, raw: tuple[Bytes, Bytes]
+    ) -> None:
+        self.history, self.space, self.room, self.wanted = history, space, room, wanted
         self.data = ray.put(raw)  # once: each machine fetches it from there
         self.running: dict[Any, Running] = {}  # by what each one's worker is doing
+        self.is_waiting = False
 
     def run(self) -> None:
         """Search until there are enough trials, or time is up."""
         minutes = self.history.sweep.minutes
         deadline = time.monotonic() + 60 * minutes if minutes else float("inf")
-        for trial in self.history.unfinished():
-            self._begin(trial)
         with remembered_interrupts() as check_interrupts:
             while self._fill() or self.running:
                 done, _ = ray.wait(list(self.running), timeout=WAIT_SECONDS)
@@ -60,8 +73,11 @@ class Search:
 
     def _fill(self) -> bool:
         """Begin as many trials as there is room for. Returns whether another one may still come."""
-        room = self.history.sweep.parallel or slots(self.space.config({}))
-        while len(self.running) < room:
+        slots = self.room.slots(self.space.smallest())
+        if not slots and not self.is_waiting:
+            print("no machine has room for a trial now: waiting for one that has", flush=True)
+        self.is_waiting = not slots
+        while len(self.running) < (self.history.sweep.parallel or max(slots, 1)):
             trial = self.history.next_trial()
             if not trial:
                 return False
@@ -69,11 +85,9 @@ class Search:
         return True
 
     def _begin(self, trial: optuna.Trial) -> None:
-        overrides = self.space.suggest(trial)
-        trial.set_user_attr("overrides", overrides)
         try:
-            each = Running(trial, self.space.config(overrides))
-            slots(each.config)
+            each = Running(trial, self.space.config(self.history.suggest(trial, self.space)))
+            self.room.check(each.config)
         except PipelineError as error:  # values that do not fit together, or more threads than any machine has cores
             self._finish(trial, TrialState.FAIL, str(error))
             return
@@ -95,21 +109,23 @@ class Search:
         except RayTaskError as error:
             if isinstance(error.cause, MachineDiffersError):
                 raise error.cause from None
-            if not isinstance(error.cause, PipelineError | MemoryError):
-                raise
-            self._end(each, TrialState.FAIL, str(error.cause) or "out of memory")
+            self._end(each, TrialState.FAIL, cause_of(error))
             return
         except RayError as error:  # its process or its machine is gone
             self._replace(each, error)
             return
-        if isinstance(result, str):
-            each.machine = result
+        if isinstance(result, Started):
+            each.machine = result.machine
+            each.trial.set_user_attr("machine", each.machine)
+            if result.epochs:
+                print(f"trial {each.trial.number} goes on after epoch {result.epochs}, on {each.machine}", flush=True)
         elif self._record(each, result):
             return
         self.running[each.worker.advance.remote()] = each
 
     def _record(self, each: Running, reports: Sequence[Report]) -> bool:
         """Write down an epoch. Returns whether it was the trial's last one."""
+        each.losses = 0
         epochs = [report.epochs for report in reports]
         accuracies = [
             [best_epoch(of_seed[:count]).validation_accuracy for of_seed in epochs]
@@ -120,26 +136,25 @@ class Search:
             self._end(each, TrialState.COMPLETE)
         elif each.trial.should_prune():
             self._end(each, TrialState.PRUNED)
-        else:  # the checkpoint comes last, so that an epoch that a crash kept from being judged comes again
+        else:  # the checkpoint comes after the judgement, so that an epoch that a crash kept from it comes again
             self.history.save(each.trial, [report.checkpoint for report in reports])
+            if each.is_row_due():
+                print(format_row(self.history.frozen(each.trial)), flush=True)
             return False
         return True
 
     def _replace(self, each: Running, error: RayError) -> None:
         each.losses += 1
-        reason = f"lost {each.losses} workers, the last one because {first_line(error)}"
+        reason = f"lost {each.losses} workers in one epoch, the last one because {first_line(error)}"
         if each.losses >= MAX_LOSSES:
             self._end(each, TrialState.FAIL, reason)
             return
-        print(
-            f"trial {each.trial.number}: its worker on {each.machine or 'no machine yet'} is lost; it goes on",
-            flush=True,
-        )
+        print(f"lost the worker of trial {each.trial.number} on {each.machine or 'no machine yet'}", flush=True)
         self._start(each)
 
     def _end(self, each: Running, state: TrialState, reason: str = "") -> None:
         ray.kill(each.worker)
-        self._finish(each.trial, state, reason, each.machine)
+        self._finish(each.trial, state, reason)
 
-    def _finish(self, trial: optuna.Trial, state: TrialState, reason: str = "", machine: str = "") -> None:
-        print(format_row(self.history.end(trial, state, reason, machine)), flush=True)
+    def _finish(self, trial: optuna.Trial, state: TrialState, reason: str = "") -> None:
+        print(format_row(self.history.end(trial, state, reason)), flush=True)

@@ -33,8 +33,9 @@ class Sweep(Section):
     seeds: Annotated[int, Field(ge=1, le=100)]
     parallel: Annotated[int, Field(ge=0, le=10_000)]
     sampler: Literal["tpe", "random"]
+    pruner: Literal["asha", "none"]
     grace_epochs: Annotated[int, Field(ge=1, le=10_000)]
-    reduction_factor: Annotated[int, Field(ge=0, le=100)]
+    reduction_factor: Annotated[int, Field(ge=2, le=100)]
     space: Annotated[dict[str, Any], Field(min_length=1)]
 
 
@@ -55,11 +56,17 @@ class Space:
         """The engine's config with some keys set. Raises PipelineError where they do not fit together."""
         return validate(Config, self._content(overrides)).engine(self.engine)
 
-    def suggest(self, trial: Trial) -> Overrides:
-        """The values that the sampler chooses, floats to four digits."""
-        return {key: self._suggest(trial, key, dimension) for key, dimension in self.dimensions.items()}
+    def smallest(self) -> EngineConfig:
+        """The config that takes least of a machine."""
+        threads, device = self.dimensions.get("threads"), self.dimensions.get("device")
+        overrides: Overrides = {"device": "cpu"} if isinstance(device, list) and "cpu" in device else {}
+        if threads:
+            overrides["threads"] = int(threads.low) if isinstance(threads, Range) else min(threads)
+        return self.config(overrides)
 
-    def _suggest(self, trial: Trial, key: str, dimension: "list[Any] | Range") -> Any:
+    def suggest(self, trial: Trial, key: str) -> Any:
+        """The value that the sampler chooses for a key, floats to four digits."""
+        dimension = self.dimensions[key]
         if isinstance(dimension, list):  # of which Optuna wants scalars
             return json.loads(trial.suggest_categorical(key, [json.dumps(choice) for choice in dimension]))
         if isinstance(self._default(key), int):

@@ -8,13 +8,14 @@ from pathlib import Path
 from subprocess import DEVNULL
 from typing import Any
 
+from stages.engines.config import Config
 from stages.pipeline.errors import PipelineError
 from stages.tools.commands import run, setting
 
 
-def run_experiment(engine: str, overrides: Mapping[str, Any]) -> None:
+def run_experiment(engine: str, overrides: Mapping[str, Any], params: Config) -> None:
     """Run the experiment from the workspace as it is, and print the command that does the same."""
-    name, command = experiment_name(engine, overrides), experiment_command(engine, overrides)
+    name, command = experiment_name(engine, overrides, params), experiment_command(engine, overrides)
     print(f"the best trial as the experiment {name}, evaluated on the test images:", flush=True)
     print(f"$ {shlex.join(command)}", flush=True)
     run(Path(), "dvc", "exp", "remove", name, stdout=DEVNULL, stderr=DEVNULL)  # of an earlier sweep, if any
@@ -23,9 +24,10 @@ def run_experiment(engine: str, overrides: Mapping[str, Any]) -> None:
     print(f"$ dvc exp apply {name}   # brings it to the workspace", flush=True)
 
 
-def experiment_name(engine: str, overrides: Mapping[str, Any]) -> str:
+def experiment_name(engine: str, overrides: Mapping[str, Any], params: Config) -> str:
     """The same for the same config."""
-    digest = hashlib.sha256(json.dumps(dict(sorted(overrides.items()))).encode()).hexdigest()
+    content = [sorted(overrides.items()), params.model_dump()]
+    digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()
     return f"sweep-{engine}-{digest[:6]}"
 
 

@@ -5,12 +5,18 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+import dvc.api
 import numpy as np
 import pytest
+from ray.exceptions import RayTaskError
 
 from stages.data.idx import Bytes
+from stages.engines import ENGINES
 from stages.engines.config import AugmentationConfig, EngineConfig, NetworkConfig, TorchConfig, TrainingConfig
+from stages.pipeline.errors import PipelineError
+from stages.tools.cluster.machines import cause_of
 from stages.tools.cluster.node import differences, environment
+from stages.tools.cluster.room import Room
 from stages.tools.cluster.training import Job, Training
 from tests.project import Project
 from tests.tools.cluster.clusters import started_cluster
@@ -77,6 +83,18 @@ def test_what_differs_between_machines_is_named() -> None:
     assert variable == "MKL_CBWR is AVX2, must be COMPATIBLE"
 
 
+def test_what_a_worker_raises_is_one_line() -> None:
+    assert cause_of(RayTaskError("advance", "", PipelineError("training diverged"))) == "training diverged"
+    assert cause_of(RayTaskError("advance", "", MemoryError())) == "out of memory"
+    error = RuntimeError("[enforce fail at alloc_cpu.cpp]\nDefaultCPUAllocator: can't allocate memory")
+    assert cause_of(RayTaskError("advance", "", error)).startswith("RuntimeError: [enforce fail at alloc_cpu.cpp] Def")
+
+
+def test_a_device_that_differs_between_machines_is_refused() -> None:
+    with pytest.raises(PipelineError, match="device: must be cpu or cuda, because auto differs"):
+        Room().check(TorchConfig(device="auto"))
+
+
 @pytest.mark.slow
 def test_seeds_and_recipes_give_the_same_on_a_cluster(project: Project, tmp_path: Path) -> None:
     images = tmp_path / "images"  # which do not depend on the seed, as synthetic ones do
@@ -94,6 +112,11 @@ def test_seeds_and_recipes_give_the_same_on_a_cluster(project: Project, tmp_path
     with started_cluster(2, cores=2) as cluster:
         outputs = [project.run(*command, "--address", cluster.address).stdout for command in (seeds, recipes)]
         again = project.run(*seeds, "--address", cluster.address).stdout
+    trained = {path.read_bytes() for path in (project.folder / "sweep/models").iterdir()}
+    for engine, path in ENGINES.items():
+        assert {
+            dvc.api.read(path.as_posix(), project.folder, f"seed-{seed}-{engine}", mode="rb") for seed in (1, 2)
+        } < trained
     there = [project.read("metrics/seeds.json"), project.load_json("metrics/recipes.json")["one-epoch"]["scratch"]]
     assert there == [here[0], {**here[1], "seconds": None}]
     assert "4 of 4 trainings are to be done" in outputs[0]

@@ -5,11 +5,15 @@ import json
 import os
 import re
 import signal
+from collections.abc import Mapping
+from http.server import HTTPServer, SimpleHTTPRequestHandler
 from pathlib import Path
+from threading import Thread
 
+import psutil
 import pytest
 
-from tests.project import Project, line_of, wait_until
+from tests.project import TIMEOUT, Project, line_of, wait_until
 from tests.tools.cluster.clusters import started_cluster
 
 pytestmark = pytest.mark.slow
@@ -22,14 +26,26 @@ minutes: 0
 seeds: 2
 parallel: 0
 sampler: random
+pruner: none
 grace_epochs: 1
-reduction_factor: 0
+reduction_factor: 2
 space:
   optimizer.learning_rate: {low: 0.0001, high: 0.05, log: true}
   network.hidden_sizes: [[16], [8, 8]]
 """
 EPOCHS = {"training.epochs": "80"}  # a few seconds
 COMMAND = ("python", "-m", "stages.tools.sweep")
+# Python runs it when it starts: it writes which process opens which file of test images.
+WITNESS = """
+import os, sys
+
+def listen(event, arguments):
+    if event == "open" and os.path.basename(str(arguments[0])).startswith(("t10k-", "test_")):
+        with open(os.environ["OPENED"], "a") as file:
+            print(*sys.orig_argv, file=file)
+
+sys.addaudithook(listen)
+"""
 ROW = re.compile(r"^ *\d+  (?:complete|stopped|failed) ")
 
 
@@ -46,8 +62,8 @@ def write_sweep(project: Project, content: str) -> None:
     project.commit("A sweep")
 
 
-def sweep(project: Project, *arguments: str, check: bool = True) -> str:
-    return project.run(*COMMAND, *arguments, check=check).stdout
+def sweep(project: Project, *arguments: str, check: bool = True, environment: Mapping[str, str] | None = None) -> str:
+    return project.run(*COMMAND, *arguments, check=check, environment=environment).stdout
 
 
 def table(project: Project) -> list[dict[str, str]]:
@@ -96,9 +112,7 @@ def test_one_trial_at_a_time_gives_the_same_search_again_and_after_a_crash(searc
     """With a sampler that learns, and ASHA; the command is killed in the middle of a later trial."""
     searching.set({"training.epochs": "8"})
     learning = SWEEP.replace("random", "tpe").replace("parallel: 0", "parallel: 1").replace("trials: 5", "trials: 8")
-    write_sweep(
-        searching, learning.replace("reduction_factor: 0", "reduction_factor: 2").replace("seeds: 2", "seeds: 1")
-    )
+    write_sweep(searching, learning.replace("pruner: none", "pruner: asha").replace("seeds: 2", "seeds: 1"))
     sweep(searching)
     first = searching.read("sweep/trials.csv")
     assert {row["state"] for row in table(searching)} == {"complete", "stopped"}
@@ -110,14 +124,38 @@ def test_one_trial_at_a_time_gives_the_same_search_again_and_after_a_crash(searc
     assert "error: sweep: holds a sweep that has not ended; RESUME=1 goes on with it" in refused
     resumed = sweep(searching, "--resume")
     assert not re.search(r"^ +0  (complete|stopped)", resumed.split("the best")[0], re.MULTILINE)
+    assert re.search(r"^trial \d goes on after epoch \d, on ", resumed, re.MULTILINE)
     assert searching.read("sweep/trials.csv") == first
 
 
-def test_trials_on_two_machines_are_those_of_one(searching: Project, undisturbed: list[dict[str, str]]) -> None:
-    with started_cluster(2) as cluster:
-        output = sweep(searching, "--address", cluster.address)
+def test_a_finished_sweep_goes_on_with_more_trials(searching: Project, undisturbed: list[dict[str, str]]) -> None:
+    """And does not run its best trial with what params.yaml has become meanwhile."""
+    write_sweep(searching, SWEEP.replace("trials: 5", "trials: 4"))
+    with searching.started(*COMMAND) as process:
+        line_of(process, "    ")
+        searching.set({"training.epochs": "79"})
+        output = process.communicate(timeout=TIMEOUT)[0]
+    assert output.splitlines()[-1].startswith("error: params.yaml or code is not what it was")
+    write_sweep(searching, SWEEP)
+    assert "error: sweep: is a sweep of another sweep.yaml, params.yaml" in sweep(searching, "--resume", check=False)
+    searching.set(EPOCHS)
+    output = sweep(searching, "--resume")
+    assert next(line.split()[0] for line in output.splitlines() if ROW.match(line)) == "4"
+    assert table(searching) == undisturbed
+
+
+def test_trials_on_two_machines_are_those_of_one_and_see_no_test_image(
+    searching: Project, undisturbed: list[dict[str, str]], tmp_path: Path
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(WITNESS)
+    environment = {"PYTHONPATH": str(tmp_path), "OPENED": str(tmp_path / "opened")}
+    with started_cluster(2, env_vars=environment) as cluster:
+        output = sweep(searching, "--address", cluster.address, environment=environment)
     assert table(searching) == undisturbed
     assert len(machines_of(output)) == 2
+    opened_by = set((tmp_path / "opened").read_text().splitlines())
+    assert any("stages.evaluate scratch" in command for command in opened_by), opened_by  # in the experiment
+    assert not [each for each in opened_by if COMMAND[-1] in each or "/ray/" in each]  # /ray/: a worker
 
 
 def test_a_lost_machine_and_a_killed_driver_lose_no_trial(
@@ -126,21 +164,40 @@ def test_a_lost_machine_and_a_killed_driver_lose_no_trial(
     """Three machines: one is lost in mid-trial, then the command is killed, and goes on."""
     with started_cluster(3) as cluster:
         with searching.started(*COMMAND, "--address", cluster.address) as process:
-            wait_until(lambda: len(list((searching.folder / "sweep/checkpoints").glob("*.npz"))) == 6, 120)
+            wait_until(lambda: len(list((searching.folder / "sweep/checkpoints").glob("*.npz"))) == 3, 120)
             cluster.remove_node(cluster.worker_nodes.copy().pop(), allow_graceful=False)
-            line_of(process, "trial ")
+            line_of(process, "lost the worker of trial ")
+            assert "goes on after epoch " in line_of(process, "trial ")
             line_of(process, "    ")
             os.kill(process.pid, signal.SIGKILL)
         output = sweep(searching, "--address", cluster.address, "--resume")
-    assert "is lost" not in output
+    assert "goes on after epoch " in output
+    assert "lost the worker" not in output
     assert table(searching) == undisturbed
+
+
+def test_a_cluster_may_get_its_machines_later(searching: Project, undisturbed: list[dict[str, str]]) -> None:
+    write_sweep(searching, SWEEP.replace("trials: 5", "trials: 2"))
+    with (
+        started_cluster(0) as cluster,
+        searching.started(*COMMAND, "--address", cluster.address) as process,
+    ):
+        line_of(process, "no machine has room for a trial now: waiting")
+        cluster.add_node(num_cpus=1)
+        line_of(process, "the best 2 of 2 trials")
+        process.communicate(timeout=TIMEOUT)
+    assert process.returncode == 0
+    assert table(searching) == undisturbed[:2]
 
 
 def test_ctrl_c_stops_cleanly(searching: Project, undisturbed: list[dict[str, str]]) -> None:
     with searching.started(*COMMAND) as process:
         line_of(process, "    ")
+        started = psutil.Process(process.pid).children(recursive=True)
+        assert {"gcs_server", "raylet"} <= {each.name() for each in started}
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does
         output = process.communicate(timeout=60)[0]
+    assert psutil.wait_procs(started, 30)[1] == []
     assert "stopped; make sweep RESUME=1 goes on" in output
     assert "Traceback" not in output
     sweep(searching, "--resume")
@@ -172,6 +229,15 @@ def test_an_address_without_a_cluster_is_one_line(searching: Project, address: s
     assert len(output.splitlines()) == 1
 
 
+def test_an_address_of_something_else_is_one_line(searching: Project) -> None:
+    with HTTPServer(("127.0.0.1", 0), SimpleHTTPRequestHandler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        address = f"127.0.0.1:{server.server_port}"
+        output = sweep(searching, "--address", address, check=False)
+        server.shutdown()
+    assert output == f"error: no Ray cluster answers at {address}: something else listens there\n"
+
+
 def test_a_trial_that_diverges_or_cannot_be_built_fails_alone(searching: Project) -> None:
     space = "  optimizer.learning_rate: [0.01, 1.0e+9]\n  network.channels: [[], [8, 8, 8]]\n"
     write_sweep(searching, SWEEP[: SWEEP.index("  optimizer")].replace("trials: 5", "trials: 12") + space)
@@ -193,10 +259,12 @@ def test_time_is_up(searching: Project) -> None:
     assert output.splitlines()[-1] == "error: no trial ran to its end"
 
 
-def test_a_trial_that_no_machine_has_room_for_fails(searching: Project) -> None:
-    write_sweep(
-        searching, SWEEP[: SWEEP.index("  optimizer")].replace("trials: 5", "trials: 2") + "  scratch.threads: [64]\n"
-    )
-    output = sweep(searching, check=False)
-    assert output.count("no machine has 64 CPU cores, which a training takes: lower threads") == 2
-    assert output.splitlines()[-1] == "error: no trial ran to its end"
+def test_what_no_machine_has_room_for_fails(searching: Project) -> None:
+    head = SWEEP[: SWEEP.index("  optimizer")].replace("seeds: 2", "seeds: 1")
+    message = "no machine has 64 CPU cores, which a training takes: lower threads, or use another device"
+    write_sweep(searching, head + "  scratch.threads: [64]\n")
+    assert sweep(searching, check=False) == f"error: {message}\n"
+    write_sweep(searching, head + "  scratch.threads: [1, 64]\n")
+    assert message in sweep(searching)
+    outcomes = {(row["state"], row["config"]) for row in table(searching)}
+    assert outcomes == {("complete", '{"threads": 1}'), ("failed", '{"threads": 64}')}
