@@ -53,14 +53,20 @@ def parser(description: str, seeds: int) -> argparse.ArgumentParser:
     result = argparse.ArgumentParser(description=description.partition("\n")[0])
     result.add_argument(
         "--seeds",
-        type=int,
+        type=seed_count,
         default=seeds,
-        choices=range(2, 1001),
         metavar="N",
         help=f"train with seeds 1 to N ({seeds})",
     )
     result.add_argument("--address", default=os.environ.get("RAY_ADDRESS"), help="of a Ray cluster to train on")
     return result
+
+
+def seed_count(text: str) -> int:
+    """A number of seeds, of which there must be two for a standard deviation."""
+    if not text.isdecimal() or not 2 <= int(text) <= 1000:
+        raise argparse.ArgumentTypeError(f"must be 2 to 1000, got {text!r}")
+    return int(text)
 
 
 def outcomes(trainings: Sequence[Training], address: str | None) -> Iterator[Outcome]:

@@ -46,6 +46,8 @@ def main() -> None:
             for trained in train_all(missing, wanted, raw):
                 write_bytes(models[trained.name], trained.model)
                 print(f"{trained.name:24}  {trained.machine}", flush=True)
+    else:
+        print(f"all {len(jobs)} models are in {TRAINED} already", flush=True)
     images, labels = fetched("test")
     write_npy(folder / "labels.npy", labels.astype(np.int64))
     for name, job in jobs.items():

@@ -102,7 +102,7 @@ def check_reachable(address: str) -> None:
     if address == "auto":
         return
     if not host or not port.isdecimal():
-        raise PipelineError(f"ADDRESS: must be HOST:PORT or ray://HOST:PORT, got {address!r}")
+        raise PipelineError(f"ADDRESS: must be HOST:PORT, ray://HOST:PORT or auto, got {address!r}")
     try:
         socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
     except (OSError, OverflowError) as error:

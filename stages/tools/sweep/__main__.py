@@ -4,11 +4,12 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import optuna
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from stages.data.idx import Bytes
 from stages.engines.config import Config
@@ -21,7 +22,8 @@ from stages.tools.cluster.room import Room
 from stages.tools.commands import start
 from stages.tools.git import require_in_head
 from stages.tools.sweep.history import FIGURE, FOLDER, TABLE, History
-from stages.tools.sweep.results import HEADER, best_trials, format_row, overrides_of, write_figure, write_table
+from stages.tools.sweep.results import best_trials, overrides_of, write_figure, write_table
+from stages.tools.sweep.rows import Rows
 from stages.tools.sweep.search import Search
 from stages.tools.sweep.space import Space, Sweep
 from stages.tools.sweep.winner import run_experiment
@@ -37,22 +39,30 @@ def main() -> None:
     space, seeds = Space(sweep, params), range(params.seed, params.seed + sweep.seeds)
     wanted = wanted_environment([sweep.engine], params.arithmetic)
     raw = fetched("train")
+    history = History(sweep, seeds, identity(sweep, params, wanted, raw), options.resume)
     with cluster(options.address, wanted):
         room = Room()
         room.check(space.smallest())
-        history = History(sweep, seeds, identity(sweep, params, wanted, raw), options.resume)
         parallel = sweep.parallel or max(room.slots(space.smallest()), 1)
         print(f"{sweep.trials} trials of {sweep.engine}, {parallel} at a time, in {FOLDER}", flush=True)
-        print(HEADER, flush=True)
-        try:
+        history.begin()
+        with resumable():
             Search(history, space, room, wanted, raw).run()
-        except KeyboardInterrupt:
-            print("stopped; make sweep RESUME=1 goes on", file=sys.stderr)
-            raise
-    report(history)
-    if identity(sweep, load_config(Config), wanted, raw) != history.identity:
-        raise PipelineError("params.yaml or code is not what it was: change it back, then make sweep RESUME=1")
-    run_experiment(sweep.engine, overrides_of(best_trials(history.study)[0]), params)
+    with resumable():
+        best = report(history, Rows(space))
+        if identity(sweep, load_config(Config), wanted, raw) != history.identity:
+            raise PipelineError("params.yaml or code is not what it was: change it back, then make sweep RESUME=1")
+        run_experiment(sweep.engine, overrides_of(best), params)
+
+
+@contextmanager
+def resumable() -> Iterator[None]:
+    """Say what to do after Ctrl-C."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print("stopped; make sweep RESUME=1 goes on", file=sys.stderr)
+        raise
 
 
 def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
@@ -70,16 +80,17 @@ def identity(sweep: Sweep, params: Config, wanted: Environment, raw: tuple[Bytes
     return json.dumps([settings, params.model_dump(), wanted, checksums(raw), code_checksums()])
 
 
-def report(history: History) -> None:
-    """Write the table and the figure, and print the best trials."""
+def report(history: History, rows: Rows) -> FrozenTrial:
+    """Write the table and the figure, and print the best trials; returns the best one."""
     best = best_trials(history.study)
     write_table(TABLE, history.study, history.seeds)
     if not best or best[0].state != TrialState.COMPLETE:
-        raise PipelineError("no trial ran to its end")
+        raise PipelineError(f"no trial ran to its end: {TABLE} has them all")
     write_figure(FIGURE, history.study)
     print(f"the best {len(best)} of {len(history.study.trials)} trials, by validation accuracy:", flush=True)
-    print(HEADER, *map(format_row, best), sep="\n", flush=True)
-    print(f"all of them: {TABLE}, {FOLDER / 'trials.png'}", flush=True)
+    print(rows.header, *map(rows.row, best), sep="\n", flush=True)
+    print(f"all of them: {TABLE}, {FIGURE}", flush=True)
+    return best[0]
 
 
 if __name__ == "__main__":

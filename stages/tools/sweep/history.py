@@ -27,33 +27,51 @@ class History:
     """All trials of a sweep, on disk after every epoch, so that a crash costs no more than the epochs then running."""
 
     def __init__(self, sweep: Sweep, seeds: Sequence[int], identity: str, resume: bool) -> None:
-        """Begin a sweep, or go on with the one in the folder.
+        """Reserve the folder for a new sweep, or to go on with the one in it.
 
         ``identity`` stands for all that a trial depends on. Raises PipelineError for a sweep of another identity, and
-        rather than overwrite one that has not ended.
+        rather than replace one that has not ended.
         """
-        self.sweep, self.seeds, self.identity = sweep, seeds, identity
+        self.sweep, self.seeds, self.identity, self.resume = sweep, seeds, identity, resume
+        if resume and not JOURNAL.exists():
+            raise PipelineError(f"{FOLDER}: holds no sweep to go on with")
         FOLDER.mkdir(exist_ok=True)
         self._lock = FileLock(FOLDER / ".lock")
         try:
             self._lock.acquire(blocking=False)
         except Timeout:
             raise PipelineError(f"{FOLDER}: another make sweep is running here") from None
-        if resume and not JOURNAL.exists():
-            raise PipelineError(f"{FOLDER}: holds no sweep to go on with")
-        _mend_journal() if resume else _make_room()
+        if resume:
+            _mend_journal()
+            self._open()
+        elif JOURNAL.exists() and not TABLE.exists():  # which is written at the end
+            raise PipelineError(
+                f"{FOLDER}: holds a sweep that has not ended; RESUME=1 goes on with it; remove {JOURNAL} for a new one"
+            )
+
+    def begin(self) -> None:
+        """Replace what an earlier sweep left, unless this one goes on with it."""
+        if not self.resume:
+            shutil.rmtree(CHECKPOINTS, ignore_errors=True)
+            for path in (JOURNAL, FIGURE):
+                path.unlink(missing_ok=True)
+            self._open()
+        TABLE.unlink(missing_ok=True)
+
+    def _open(self) -> None:
         self.study = optuna.create_study(
             storage=JournalStorage(JournalFileBackend(str(JOURNAL), lock_obj=_NoLock())),
             study_name="sweep",
             direction="maximize",
-            pruner=make_pruner(sweep),
+            pruner=make_pruner(self.sweep),
             load_if_exists=True,
         )
-        if self.study.user_attrs.get("identity", identity) != identity:
-            raise PipelineError(f"{FOLDER}: is a sweep of another sweep.yaml, params.yaml, code or data")
-        self.study.set_user_attr("identity", identity)
+        if self.study.user_attrs.get("identity", self.identity) != self.identity:
+            raise PipelineError(
+                f"{FOLDER}: RESUME=1 needs the sweep.yaml, params.yaml, code and data that it began with"
+            )
+        self.study.set_user_attr("identity", self.identity)
         self._unfinished = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        TABLE.unlink(missing_ok=True)  # until the end
 
     def next_trial(self) -> optuna.Trial | None:
         """One that was running when an earlier command ended, or a new one, unless there are enough."""
@@ -130,16 +148,6 @@ def _mend_journal() -> None:
     """Cut off a line that was written in part, as a full disk leaves it."""
     content = JOURNAL.read_bytes()
     os.truncate(JOURNAL, content.rfind(b"\n") + 1)
-
-
-def _make_room() -> None:
-    if JOURNAL.exists() and not TABLE.exists():  # which is written at the end
-        raise PipelineError(
-            f"{FOLDER}: holds a sweep that has not ended; RESUME=1 goes on with it, or remove the folder"
-        )
-    shutil.rmtree(CHECKPOINTS, ignore_errors=True)
-    for path in (JOURNAL, TABLE, FIGURE):
-        path.unlink(missing_ok=True)
 
 
 class _NoLock:

@@ -1,52 +1,32 @@
-"""What a sweep found: a line for each trial, the best ten, a table of all, and a figure."""
+"""What a sweep found: the best ten trials, a table of all, and a figure."""
 
 import json
 import statistics
 import warnings
 from collections.abc import Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 from matplotlib import pyplot, style
+from matplotlib.colors import ListedColormap
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import PercentFormatter
 from optuna.trial import FrozenTrial, TrialState
 
 from stages.evaluation.figures.style import STYLE, WIDTH, to_png
 from stages.pipeline.files import write_bytes, write_csv
-from stages.tools.commands import setting
 
 BEST = 10
 OBJECTIVE = "validation accuracy"
 RANKED = (TrialState.COMPLETE, TrialState.PRUNED)
-HEADER = (
-    f"{'trial':>5}  {'state':9}  {'epochs':>6}  {'accuracy':>8}  {'std':>6}  {'seconds':>7}  {'machine':22}  config"
-)
 STATES = {
     TrialState.RUNNING: "running",
     TrialState.COMPLETE: "complete",
     TrialState.PRUNED: "stopped",
     TrialState.FAIL: "failed",
 }
-
-
-def format_row(trial: FrozenTrial) -> str:
-    """A trial's line under HEADER. The accuracy is that of validation images, a mean over the seeds."""
-    accuracies, seconds = accuracies_of(trial), seconds_of(trial)
-    mean = f"{statistics.mean(accuracies):.2%}" if accuracies else ""
-    std = f"{statistics.stdev(accuracies):.2%}" if len(accuracies) > 1 else ""
-    machine, reason = (str(trial.user_attrs.get(name, "")) for name in ("machine", "reason"))
-    config = " ".join(setting(key, value) for key, value in overrides_of(trial).items())
-    return (
-        f"{trial.number:5}  {STATES[trial.state]:9}  {len(trial.intermediate_values):6}  {mean:>8}  {std:>6}  "
-        f"{seconds:7.1f}  {machine:22}  {config}{f': {reason}' if reason else ''}"
-    )
-
-
-def seconds_of(trial: FrozenTrial) -> float:
-    """From its beginning to its end, or to now."""
-    seconds: float = ((trial.datetime_complete or datetime.now()) - trial.datetime_start).total_seconds()
-    return seconds
 
 
 def accuracies_of(trial: FrozenTrial) -> list[float]:
@@ -70,13 +50,13 @@ def _rank(trial: FrozenTrial) -> tuple[bool, float]:
 
 
 def write_table(path: Path, study: optuna.Study, seeds: Sequence[int]) -> None:
-    """Write every trial: its state, epochs, each seed's accuracy, and its config as JSON."""
-    columns = ["trial", "state", "epochs", *(f"seed_{seed}" for seed in seeds), "config"]
+    """Write every trial: its state, epochs, each seed's accuracy, its config as JSON, and why it failed."""
+    columns = ["trial", "state", "epochs", *(f"seed_{seed}" for seed in seeds), "config", "reason"]
     rows: list[list[object]] = []
     for trial in study.get_trials(deepcopy=False):
         accuracies: list[object] = list(accuracies_of(trial)) or [""] * len(seeds)
-        config = json.dumps(overrides_of(trial))
-        rows.append([trial.number, STATES[trial.state], len(trial.intermediate_values), *accuracies, config])
+        config, reason = json.dumps(overrides_of(trial)), trial.user_attrs.get("reason", "")
+        rows.append([trial.number, STATES[trial.state], len(trial.intermediate_values), *accuracies, config, reason])
     write_csv(path, columns, rows)
 
 
@@ -90,7 +70,13 @@ def write_figure(path: Path, study: optuna.Study) -> None:
         keys = sorted(study.best_trial.params)  # Optuna's order; it shortens their names
         labels = [OBJECTIVE.replace(" ", "\n"), *(key.replace(".", ".\n") for key in keys)]
         axes.set_xticks(range(len(labels)), labels, rotation=0)
-        figure.set_size_inches(max(WIDTH, 1.5 * (len(keys) + 2)), 4.5)
         axes.set_title("The trials that ran to their end", y=1.03)
+        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=1))
+        (lines,) = axes.collections
+        lines.set_cmap(ListedColormap(pyplot.get_cmap("Blues")(np.linspace(0.3, 1, 256))))  # of which the rest is pale
+        lines.colorbar.ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=1))
+        for label in (label for each in figure.axes for label in each.get_yticklabels("both")):
+            label.set_path_effects([withStroke(linewidth=3, foreground="white")])  # where lines cross it
+        figure.set_size_inches(max(WIDTH, 1.5 * (len(keys) + 2)), 4.5)
         write_bytes(path, to_png(figure))
         pyplot.close(figure)

@@ -20,7 +20,7 @@ from stages.tools.cluster.room import Room, new_worker
 from stages.tools.cluster.training import Job, MachineDiffersError, Report, Started
 from stages.tools.commands import remembered_interrupts
 from stages.tools.sweep.history import History
-from stages.tools.sweep.results import format_row
+from stages.tools.sweep.rows import Rows
 from stages.tools.sweep.space import Space
 
 FIRST_ROW = 60.0  # seconds that a trial runs before it gets a row, and the next one when it has run twice as long
@@ -56,9 +56,11 @@ class Search:
         self.data = ray.put(raw)  # once: each machine fetches it from there
         self.running: dict[Any, Running] = {}  # by what each one's worker is doing
         self.is_waiting = False
+        self.rows = Rows(space)
 
     def run(self) -> None:
         """Search until there are enough trials, or time is up."""
+        print(self.rows.header, flush=True)
         minutes = self.history.sweep.minutes
         deadline = time.monotonic() + 60 * minutes if minutes else float("inf")
         with remembered_interrupts() as check_interrupts:
@@ -68,7 +70,10 @@ class Search:
                     self._proceed(reference, self.running.pop(reference))
                 check_interrupts()
                 if time.monotonic() > deadline:
-                    print(f"time is up after {minutes:g} minutes; RESUME=1 goes on with what was running", flush=True)
+                    print(
+                        f"time is up after {minutes:g} minutes; RESUME=1 goes on, make sweep alone starts anew",
+                        flush=True,
+                    )
                     return
 
     def _fill(self) -> bool:
@@ -139,7 +144,7 @@ class Search:
         else:  # the checkpoint comes after the judgement, so that an epoch that a crash kept from it comes again
             self.history.save(each.trial, [report.checkpoint for report in reports])
             if each.is_row_due():
-                print(format_row(self.history.frozen(each.trial)), flush=True)
+                print(self.rows.row(self.history.frozen(each.trial)), flush=True)
             return False
         return True
 
@@ -157,4 +162,4 @@ class Search:
         self._finish(each.trial, state, reason)
 
     def _finish(self, trial: optuna.Trial, state: TrialState, reason: str = "") -> None:
-        print(format_row(self.history.end(trial, state, reason)), flush=True)
+        print(self.rows.row(self.history.end(trial, state, reason)), flush=True)

@@ -68,7 +68,8 @@ class Space:
         """The value that the sampler chooses for a key, floats to four digits."""
         dimension = self.dimensions[key]
         if isinstance(dimension, list):  # of which Optuna wants scalars
-            return json.loads(trial.suggest_categorical(key, [json.dumps(choice) for choice in dimension]))
+            named = {json.dumps(each) if isinstance(each, list) else each: each for each in dimension}
+            return named[trial.suggest_categorical(key, list(named))]
         if isinstance(self._default(key), int):
             return trial.suggest_int(key, int(dimension.low), int(dimension.high), log=dimension.log)
         value = float(f"{trial.suggest_float(key, dimension.low, dimension.high, log=dimension.log):.4g}")
@@ -119,12 +120,13 @@ class Space:
         default = self._default(self._key(name))
         if isinstance(default, bool) or not isinstance(default, int | float):
             raise PipelineError(f"space.{name}: has no range, as its values are no numbers; give a list of choices")
+        given = dimension.model_dump_json().replace('"', "")
         if dimension.low >= dimension.high or (dimension.log and dimension.low <= 0):
-            raise PipelineError(f"space.{name}: low must be below high, and with log above 0; got {dimension!r}")
+            raise PipelineError(f"space.{name}: low must be below high, and with log above 0; got {given}")
         ends = [dimension.low, dimension.high]
         if isinstance(default, int):
             if not all(end.is_integer() for end in ends):
-                raise PipelineError(f"space.{name}: low and high must be integers, got {dimension!r}")
+                raise PipelineError(f"space.{name}: low and high must be integers, got {given}")
             ends = [int(end) for end in ends]
         self._check(name, ends)
 
@@ -139,4 +141,5 @@ class Space:
                     try:
                         validate(Config, content)
                     except PipelineError as problem:
-                        raise PipelineError(f"space.{name}: {problem}") from None
+                        rest = str(problem).removeprefix(f"{self.engine}.{self._key(name)}")
+                        raise PipelineError(f"space.{name}{rest}") from None

@@ -8,6 +8,8 @@ from pathlib import Path
 from subprocess import DEVNULL
 from typing import Any
 
+import dvc.api
+
 from stages.engines.config import Config
 from stages.pipeline.errors import PipelineError
 from stages.tools.commands import run, setting
@@ -21,6 +23,8 @@ def run_experiment(engine: str, overrides: Mapping[str, Any], params: Config) ->
     run(Path(), "dvc", "exp", "remove", name, stdout=DEVNULL, stderr=DEVNULL)  # of an earlier sweep, if any
     if run(Path(), *command[:3], "--name", name, *command[3:]).returncode:
         raise PipelineError("the experiment failed; its own message stands above")
+    accuracy = json.loads(dvc.api.read(f"metrics/{engine}.json", rev=name))["accuracy"]
+    print(f"{name}: accuracy {accuracy:.2%} on the test images", flush=True)
     print(f"$ dvc exp apply {name}   # brings it to the workspace", flush=True)
 
 

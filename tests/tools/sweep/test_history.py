@@ -19,7 +19,9 @@ SPACE = Space(SWEEP, PARAMS)
 
 def history(sampler: str = "tpe", resume: bool = True) -> History:
     sweep = SWEEP.model_copy(update={"sampler": sampler, "seeds": 2})
-    return History(sweep, range(1, 3), "identity", resume)
+    opened = History(sweep, range(1, 3), "identity", resume)
+    opened.begin()
+    return opened
 
 
 @pytest.fixture(autouse=True)
@@ -95,7 +97,7 @@ def test_a_sweep_that_goes_on_is_not_overwritten() -> None:
     tried(history(), 1)
     with pytest.raises(PipelineError, match="holds a sweep that has not ended; RESUME=1 goes on with it"):
         history(resume=False)
-    with pytest.raises(PipelineError, match="is a sweep of another"):
+    with pytest.raises(PipelineError, match="RESUME=1 needs the"):
         History(SWEEP, [1, 2], "another", True)
     assert len(history().study.trials) == 3
 

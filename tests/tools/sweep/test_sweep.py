@@ -82,7 +82,7 @@ def undisturbed(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def machines_of(output: str) -> set[str]:
-    return {line.split()[-3] for line in output.splitlines() if ROW.match(line)}
+    return {line.split()[-1] for line in output.splitlines() if ROW.match(line)}
 
 
 def test_the_best_trial_becomes_an_experiment_that_trains_as_the_trial_did(searching: Project) -> None:
@@ -105,6 +105,8 @@ def test_the_best_trial_becomes_an_experiment_that_trains_as_the_trial_did(searc
     (command,) = re.findall(r"^\$ (dvc exp run .*)$", output, re.MULTILINE)
     again = searching.run("sh", "-c", command).stdout
     assert "is cached - skipping run" in again or "didn't change, skipping" in again
+    tested = experiment["revs"][0]["data"]["metrics"]["metrics/scratch.json"]["data"]["accuracy"]
+    assert f"{name[1]}: accuracy {tested:.2%} on the test images" in output
     assert (searching.folder / "sweep/trials.png").stat().st_size > 1000
 
 
@@ -137,7 +139,9 @@ def test_a_finished_sweep_goes_on_with_more_trials(searching: Project, undisturb
         output = process.communicate(timeout=TIMEOUT)[0]
     assert output.splitlines()[-1].startswith("error: params.yaml or code is not what it was")
     write_sweep(searching, SWEEP)
-    assert "error: sweep: is a sweep of another sweep.yaml, params.yaml" in sweep(searching, "--resume", check=False)
+    assert sweep(searching, "--resume", check=False).startswith(
+        "error: sweep: RESUME=1 needs the sweep.yaml, params.yaml"
+    )
     searching.set(EPOCHS)
     output = sweep(searching, "--resume")
     assert next(line.split()[0] for line in output.splitlines() if ROW.match(line)) == "4"
@@ -220,7 +224,7 @@ def test_machines_that_would_give_other_bytes_are_named(searching: Project, tmp_
     [
         ("127.0.0.1:1", "error: no Ray cluster answers at 127.0.0.1:1: "),
         ("ray://127.0.0.1:1", "error: no Ray cluster answers at ray://127.0.0.1:1: "),
-        ("nowhere", "error: ADDRESS: must be HOST:PORT or ray://HOST:PORT, got 'nowhere'"),
+        ("nowhere", "error: ADDRESS: must be HOST:PORT, ray://HOST:PORT or auto, got 'nowhere'"),
     ],
 )
 def test_an_address_without_a_cluster_is_one_line(searching: Project, address: str, message: str) -> None:
@@ -256,7 +260,7 @@ def test_time_is_up(searching: Project) -> None:
     write_sweep(searching, SWEEP.replace("minutes: 0", "minutes: 0.1"))
     output = sweep(searching, check=False)
     assert "time is up after 0.1 minutes" in output
-    assert output.splitlines()[-1] == "error: no trial ran to its end"
+    assert output.splitlines()[-1] == "error: no trial ran to its end: sweep/trials.csv has them all"
 
 
 def test_what_no_machine_has_room_for_fails(searching: Project) -> None:
@@ -268,3 +272,4 @@ def test_what_no_machine_has_room_for_fails(searching: Project) -> None:
     assert message in sweep(searching)
     outcomes = {(row["state"], row["config"]) for row in table(searching)}
     assert outcomes == {("complete", '{"threads": 1}'), ("failed", '{"threads": 64}')}
+    assert {row["reason"] for row in table(searching)} == {"", message}
