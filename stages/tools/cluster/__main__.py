@@ -20,8 +20,9 @@ from stages.engines.config import Config
 from stages.pipeline.classifier import predict_in_batches
 from stages.pipeline.files import write_bytes, write_npy
 from stages.pipeline.params import load_config
+from stages.tools.cluster.connection import cluster
 from stages.tools.cluster.data import checksums, fetched
-from stages.tools.cluster.machines import cluster, wanted_environment
+from stages.tools.cluster.machines import wanted_environment
 from stages.tools.cluster.node import Environment
 from stages.tools.cluster.pool import train_all
 from stages.tools.cluster.training import Job

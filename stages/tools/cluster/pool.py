@@ -8,9 +8,9 @@ from ray.exceptions import RayError, RayTaskError
 
 from stages.data.idx import Bytes
 from stages.pipeline.errors import PipelineError
-from stages.tools.cluster.machines import MAX_LOSSES, WAIT_SECONDS, cause_of, first_line
+from stages.tools.cluster.errors import cause_of, first_line
 from stages.tools.cluster.node import Environment
-from stages.tools.cluster.room import Room, resources
+from stages.tools.cluster.room import MAX_LOSSES, WAIT_SECONDS, Room, resources
 from stages.tools.cluster.training import Job, Worker
 from stages.tools.commands import remembered_interrupts
 

@@ -9,6 +9,9 @@ from stages.engines.config import EngineConfig
 from stages.pipeline.errors import PipelineError
 from stages.tools.cluster.training import Worker
 
+MAX_LOSSES = 3  # of machines under one training
+WAIT_SECONDS = 1.0  # after which Ctrl-C is heard, and room looked for again
+
 
 class Room:
     """The cores and GPUs of the machines that are there, and of those that have been."""

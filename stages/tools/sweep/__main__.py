@@ -15,8 +15,9 @@ from stages.data.idx import Bytes
 from stages.engines.config import Config
 from stages.pipeline.errors import PipelineError
 from stages.pipeline.params import load_config
+from stages.tools.cluster.connection import cluster
 from stages.tools.cluster.data import checksums, fetched
-from stages.tools.cluster.machines import cluster, wanted_environment
+from stages.tools.cluster.machines import wanted_environment
 from stages.tools.cluster.node import Environment
 from stages.tools.cluster.room import Room
 from stages.tools.commands import start

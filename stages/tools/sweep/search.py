@@ -14,9 +14,9 @@ from stages.data.idx import Bytes
 from stages.engines.config import EngineConfig
 from stages.pipeline.errors import PipelineError
 from stages.pipeline.history import best_epoch
-from stages.tools.cluster.machines import MAX_LOSSES, WAIT_SECONDS, cause_of, first_line
+from stages.tools.cluster.errors import cause_of, first_line
 from stages.tools.cluster.node import Environment
-from stages.tools.cluster.room import Room, new_worker
+from stages.tools.cluster.room import MAX_LOSSES, WAIT_SECONDS, Room, new_worker
 from stages.tools.cluster.training import Job, MachineDiffersError, Report, Started
 from stages.tools.commands import remembered_interrupts
 from stages.tools.sweep.history import History

@@ -14,7 +14,7 @@ from stages.data.idx import Bytes
 from stages.engines import ENGINES
 from stages.engines.config import AugmentationConfig, EngineConfig, NetworkConfig, TorchConfig, TrainingConfig
 from stages.pipeline.errors import PipelineError
-from stages.tools.cluster.machines import cause_of
+from stages.tools.cluster.errors import cause_of
 from stages.tools.cluster.node import differences, environment
 from stages.tools.cluster.room import Room
 from stages.tools.cluster.training import Job, Training
