@@ -2,7 +2,6 @@
 
 import json
 import statistics
-from collections import Counter
 from datetime import datetime
 from typing import Any
 
@@ -17,12 +16,10 @@ MACHINE_WIDTH = len("255.255.255.255/abcdef")
 
 
 class Rows:
-    """The columns of one space: each key by its last part, where that tells it from the others."""
+    """The columns of one space, each key by its last part, which tells it from the others."""
 
     def __init__(self, space: Space) -> None:
-        last = {key: key.rpartition(".")[2] for key in space.dimensions}
-        count = Counter(last.values())
-        names = {key: name if count[name] == 1 else key for key, name in last.items()}
+        names = {key: key.rpartition(".")[2] for key in space.dimensions}
         self._widths = {key: max(len(names[key]), _width(each)) for key, each in space.dimensions.items()}
         cells = [f"{names[key]:{width}}" for key, width in self._widths.items()]
         self.header = "  ".join([COLUMNS, *cells, "machine"])
