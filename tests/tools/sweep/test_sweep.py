@@ -209,13 +209,17 @@ def test_ctrl_c_stops_cleanly(searching: Project, undisturbed: list[dict[str, st
 
 
 def test_machines_that_would_give_other_bytes_are_named(searching: Project, tmp_path: Path) -> None:
-    """One has another NumPy, as its package's metadata say; one has a kernel set in its environment."""
+    """One has another NumPy, as its package's metadata say, and another Python, as its start-up file says."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import platform\nplatform.python_version_tuple = lambda: '3.9.1'.split('.')"
+    )
     (tmp_path / "numpy-1.0.dist-info").mkdir()
     (tmp_path / "numpy-1.0.dist-info/METADATA").write_text("Metadata-Version: 2.1\nName: numpy\nVersion: 1.0\n")
     with started_cluster(2, env_vars={"PYTHONPATH": str(tmp_path)}) as cluster:
         output = sweep(searching, "--address", cluster.address, check=False)
     assert re.findall("^error: .*", output, re.MULTILINE) == [output.splitlines()[-1]]
-    assert re.search(r"error: the machine [\d.]+/\w{6} differs: numpy is 1.0, must be [\d.]+$", output, re.MULTILINE)
+    expected = r"error: the machine [\d.]+/\w{6} differs: Python is 3.9, must be [\d.]+, numpy is 1.0, must be [\d.]+$"
+    assert re.search(expected, output, re.MULTILINE)
     assert "Traceback" not in output
 
 
