@@ -1,40 +1,20 @@
 """`make sweep` on this machine and on real Ray clusters of several machines, which are processes on loopback."""
 
-import csv
 import json
 import os
 import re
 import signal
-from collections.abc import Mapping
-from http.server import HTTPServer, SimpleHTTPRequestHandler
 from pathlib import Path
-from threading import Thread
 
 import psutil
 import pytest
 
 from tests.project import TIMEOUT, Project, line_of, wait_until
 from tests.tools.cluster.clusters import started_cluster
+from tests.tools.sweep.sweeps import COMMAND, EPOCHS, SWEEP, sweep, table, write_sweep
 
 pytestmark = pytest.mark.slow
 
-# Each trial's config depends on its number alone, and none is stopped: every order of events must end alike.
-SWEEP = """
-engine: scratch
-trials: 5
-minutes: 0
-seeds: 2
-parallel: 0
-sampler: random
-pruner: none
-grace_epochs: 1
-reduction_factor: 2
-space:
-  optimizer.learning_rate: {low: 0.0001, high: 0.05, log: true}
-  network.hidden_sizes: [[16], [8, 8]]
-"""
-EPOCHS = {"training.epochs": "80"}  # a few seconds
-COMMAND = ("python", "-m", "stages.tools.sweep")
 # Python runs it when it starts: it writes which process opens which file of test images.
 WITNESS = """
 import os, sys
@@ -47,28 +27,6 @@ def listen(event, arguments):
 sys.addaudithook(listen)
 """
 ROW = re.compile(r"^ *\d+  (?:complete|stopped|failed) ")
-
-
-@pytest.fixture
-def searching(project: Project) -> Project:
-    """A project with a sweep of seconds."""
-    project.set(EPOCHS)
-    write_sweep(project, SWEEP)
-    return project
-
-
-def write_sweep(project: Project, content: str) -> None:
-    (project.folder / "sweep.yaml").write_text(content)
-    project.commit("A sweep")
-
-
-def sweep(project: Project, *arguments: str, check: bool = True, environment: Mapping[str, str] | None = None) -> str:
-    return project.run(*COMMAND, *arguments, check=check, environment=environment).stdout
-
-
-def table(project: Project) -> list[dict[str, str]]:
-    with (project.folder / "sweep/trials.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 @pytest.fixture(scope="module")
@@ -194,6 +152,7 @@ def test_a_cluster_may_get_its_machines_later(searching: Project, undisturbed: l
     assert table(searching) == undisturbed[:2]
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_stops_cleanly(searching: Project, undisturbed: list[dict[str, str]]) -> None:
     with searching.started(*COMMAND) as process:
         line_of(process, "    ")
@@ -206,74 +165,3 @@ def test_ctrl_c_stops_cleanly(searching: Project, undisturbed: list[dict[str, st
     assert "Traceback" not in output
     sweep(searching, "--resume")
     assert table(searching) == undisturbed
-
-
-def test_machines_that_would_give_other_bytes_are_named(searching: Project, tmp_path: Path) -> None:
-    """One has another NumPy, as its package's metadata say, and another Python, as its start-up file says."""
-    (tmp_path / "sitecustomize.py").write_text(
-        "import platform\nplatform.python_version_tuple = lambda: '3.9.1'.split('.')"
-    )
-    (tmp_path / "numpy-1.0.dist-info").mkdir()
-    (tmp_path / "numpy-1.0.dist-info/METADATA").write_text("Metadata-Version: 2.1\nName: numpy\nVersion: 1.0\n")
-    with started_cluster(2, env_vars={"PYTHONPATH": str(tmp_path)}) as cluster:
-        output = sweep(searching, "--address", cluster.address, check=False)
-    assert re.findall("^error: .*", output, re.MULTILINE) == [output.splitlines()[-1]]
-    expected = r"error: the machine [\d.]+/\w{6} differs: Python is 3.9, must be [\d.]+, numpy is 1.0, must be [\d.]+$"
-    assert re.search(expected, output, re.MULTILINE)
-    assert "Traceback" not in output
-
-
-@pytest.mark.parametrize(
-    ("address", "message"),
-    [
-        ("127.0.0.1:1", "error: no Ray cluster answers at 127.0.0.1:1: "),
-        ("ray://127.0.0.1:1", "error: no Ray cluster answers at ray://127.0.0.1:1: "),
-        ("nowhere", "error: ADDRESS: must be HOST:PORT, ray://HOST:PORT or auto, got 'nowhere'"),
-    ],
-)
-def test_an_address_without_a_cluster_is_one_line(searching: Project, address: str, message: str) -> None:
-    output = sweep(searching, "--address", address, check=False)
-    assert output.startswith(message)
-    assert len(output.splitlines()) == 1
-
-
-def test_an_address_of_something_else_is_one_line(searching: Project) -> None:
-    with HTTPServer(("127.0.0.1", 0), SimpleHTTPRequestHandler) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
-        address = f"127.0.0.1:{server.server_port}"
-        output = sweep(searching, "--address", address, check=False)
-        server.shutdown()
-    assert output == f"error: no Ray cluster answers at {address}: something else listens there\n"
-
-
-def test_a_trial_that_diverges_or_cannot_be_built_fails_alone(searching: Project) -> None:
-    space = "  optimizer.learning_rate: [0.01, 1.0e+9]\n  network.channels: [[], [8, 8, 8]]\n"
-    write_sweep(searching, SWEEP[: SWEEP.index("  optimizer")].replace("trials: 5", "trials: 12") + space)
-    output = sweep(searching)
-    rows = table(searching)
-    assert {row["state"] for row in rows} == {"complete", "failed"}
-    assert "training diverged" in output
-    assert "are too small for kernels of 5x5" in output
-    assert all(
-        json.loads(row["config"])["optimizer.learning_rate"] == 0.01 for row in rows if row["state"] == "complete"
-    )
-
-
-def test_time_is_up(searching: Project) -> None:
-    searching.set({"training.epochs": "10000"})
-    write_sweep(searching, SWEEP.replace("minutes: 0", "minutes: 0.1"))
-    output = sweep(searching, check=False)
-    assert "time is up after 0.1 minutes" in output
-    assert output.splitlines()[-1] == "error: no trial ran to its end: sweep/trials.csv has them all"
-
-
-def test_what_no_machine_has_room_for_fails(searching: Project) -> None:
-    head = SWEEP[: SWEEP.index("  optimizer")].replace("seeds: 2", "seeds: 1")
-    message = "no machine has 64 CPU cores, which a training takes: lower threads, or use another device"
-    write_sweep(searching, head + "  scratch.threads: [64]\n")
-    assert sweep(searching, check=False) == f"error: {message}\n"
-    write_sweep(searching, head + "  scratch.threads: [1, 64]\n")
-    assert message in sweep(searching)
-    outcomes = {(row["state"], row["config"]) for row in table(searching)}
-    assert outcomes == {("complete", '{"threads": 1}'), ("failed", '{"threads": 64}')}
-    assert {row["reason"] for row in table(searching)} == {"", message}
