@@ -1,8 +1,10 @@
 """The sweep's folder: every trial in Optuna's journal, and the checkpoints of those that have not ended."""
 
+import json
 import os
 import shutil
 from collections.abc import Sequence
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from stages.pipeline.errors import PipelineError
-from stages.pipeline.files import npz_bytes, write_bytes
+from stages.pipeline.files import write_bytes
 from stages.tools.sweep.space import Overrides, Space, Sweep
 
 FOLDER = Path("sweep")
@@ -98,8 +100,9 @@ class History:
         path = checkpoint_path(trial)
         if not path.exists():
             return [b""] * len(self.seeds)
-        with np.load(path, allow_pickle=False) as arrays:
-            return [arrays[str(seed)].tobytes() for seed in self.seeds]
+        header, _, content = path.read_bytes().partition(b"\n")
+        sizes = json.loads(header)
+        return [content[end - size : end] for size, end in zip(sizes, accumulate(sizes), strict=True)]
 
     def report(self, trial: optuna.Trial, accuracies: Sequence[Sequence[float]]) -> None:
         """Write down the best validation accuracies up to each epoch, in the order of the seeds."""
@@ -109,9 +112,9 @@ class History:
         trial.set_user_attr("accuracies", list(accuracies[-1]))
 
     def save(self, trial: optuna.Trial, checkpoints: Sequence[bytes]) -> None:
-        """Keep what any worker can go on from."""
-        arrays = {str(seed): np.frombuffer(each, np.uint8) for seed, each in zip(self.seeds, checkpoints, strict=True)}
-        write_bytes(checkpoint_path(trial), npz_bytes(arrays))
+        """Keep what any worker can go on from: a line with their sizes, then the checkpoints of all seeds."""
+        header = json.dumps([len(each) for each in checkpoints]).encode()
+        write_bytes(checkpoint_path(trial), b"".join([header, b"\n", *checkpoints]))
 
     def frozen(self, trial: optuna.Trial) -> FrozenTrial:
         """What is written down of a trial."""
@@ -141,7 +144,7 @@ def make_sampler(sweep: Sweep, entropy: Sequence[int]) -> BaseSampler:
 
 def checkpoint_path(trial: optuna.Trial) -> Path:
     """The file of a trial's checkpoints."""
-    return CHECKPOINTS / f"{trial.number}.npz"
+    return CHECKPOINTS / f"{trial.number}.checkpoint"
 
 
 def _mend_journal() -> None:

@@ -106,9 +106,9 @@ def test_checkpoints_of_all_seeds_are_from_the_same_epoch() -> None:
     opened = history(resume=False)
     trial = new_trial(opened)
     assert opened.checkpoints(trial) == [b"", b""]
-    opened.save(trial, [b"one", b"another"])
-    assert opened.checkpoints(trial) == [b"one", b"another"]
-    assert [path.name for path in Path("sweep/checkpoints").iterdir()] == ["0.npz"]
+    opened.save(trial, [b"one\n", b"another"])
+    assert opened.checkpoints(trial) == [b"one\n", b"another"]
+    assert [path.name for path in Path("sweep/checkpoints").iterdir()] == ["0.checkpoint"]
 
 
 def test_two_commands_at_once_are_refused() -> None:

@@ -78,7 +78,7 @@ def test_one_trial_at_a_time_gives_the_same_search_again_and_after_a_crash(searc
     assert {row["state"] for row in table(searching)} == {"complete", "stopped"}
     with searching.started(*COMMAND) as process:
         line_of(process, "    0  ")
-        wait_until(lambda: any((searching.folder / "sweep/checkpoints").glob("*.npz")), 60)
+        wait_until(lambda: any((searching.folder / "sweep/checkpoints").glob("*.checkpoint")), 60)
         process.kill()
     refused = sweep(searching, check=False)
     assert "error: sweep: holds a sweep that has not ended; RESUME=1 goes on with it" in refused
@@ -126,7 +126,7 @@ def test_a_lost_machine_and_a_killed_driver_lose_no_trial(
     """Three machines: one is lost in mid-trial, then the command is killed, and goes on."""
     with started_cluster(3) as cluster:
         with searching.started(*COMMAND, "--address", cluster.address) as process:
-            wait_until(lambda: len(list((searching.folder / "sweep/checkpoints").glob("*.npz"))) == 3, 120)
+            wait_until(lambda: len(list((searching.folder / "sweep/checkpoints").glob("*.checkpoint"))) == 3, 120)
             cluster.remove_node(cluster.worker_nodes.copy().pop(), allow_graceful=False)
             line_of(process, "lost the worker of trial ")
             assert "goes on after epoch " in line_of(process, "trial ")
