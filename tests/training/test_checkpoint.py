@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from importlib.metadata import version
@@ -23,6 +25,7 @@ from stages.pipeline.rng import spawn_generators
 from stages.pipeline.splits import Split
 from stages.training.checkpoint import CODE, STAGES, Checkpoint, Progress, packages
 from tests.configs import make_config
+from tests.imports import ROOT
 from tests.malicious import Malicious
 
 ENGINES = ("scratch", "torch")
@@ -199,6 +202,12 @@ def test_another_release_of_what_computes_starts_over(
     monkeypatch.syspath_prepend(tmp_path)
     assert f"{package} 0.1" in packages()
     assert starts_over(checkpoint(saved))
+
+
+def test_a_checkpoint_of_the_numpy_engine_is_the_same_where_pytorch_is_installed() -> None:
+    code = "import stages.engines.scratch_engine; from stages.training.checkpoint import packages; print(packages())"
+    finished = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert finished.stdout == f"['numpy {np.__version__}']\n"
 
 
 @pytest.mark.parametrize("name", KERNELS)

@@ -55,6 +55,7 @@ class Search:
         self.history, self.space, self.room, self.wanted = history, space, room, wanted
         self.data = ray.put(raw)  # once: each machine fetches it from there
         self.running: dict[Any, Running] = {}  # by what each one's worker is doing
+        self.smallest = space.smallest()  # which decides how many run at a time
         self.is_waiting = False
         self.rows = Rows(space)
 
@@ -78,7 +79,7 @@ class Search:
 
     def _fill(self) -> bool:
         """Begin as many trials as there is room for. Returns whether another one may still come."""
-        slots = self.room.slots(self.space.smallest())
+        slots = self.room.slots(self.smallest)
         if not slots and not self.is_waiting:
             print("no machine has room for a trial now: waiting for one that has", flush=True)
         self.is_waiting = not slots

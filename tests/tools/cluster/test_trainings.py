@@ -1,7 +1,10 @@
 """`make seeds` and `make recipes` on a cluster, and the trainings that workers do: the pipeline's, to the byte."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,6 +21,7 @@ from stages.tools.cluster.errors import cause_of
 from stages.tools.cluster.node import differences, environment
 from stages.tools.cluster.room import Room
 from stages.tools.cluster.training import Job, Training
+from tests.imports import ROOT
 from tests.project import Project
 from tests.tools.cluster.clusters import started_cluster
 
@@ -93,6 +97,15 @@ def test_what_a_worker_raises_is_one_line() -> None:
 def test_a_device_that_differs_between_machines_is_refused() -> None:
     with pytest.raises(PipelineError, match="device: must be cpu or cuda, because auto differs"):
         Room().check(TorchConfig(device="auto"))
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity") or os.cpu_count() == 1, reason="no core can be left out here")
+def test_a_cluster_of_this_machine_has_the_cores_that_this_process_may_use() -> None:
+    code = (
+        "import os, stages.tools.cluster.connection as here; os.sched_setaffinity(0, {%d}); print(here.allowed_cores())"
+    )
+    command = [sys.executable, "-c", code % min(os.sched_getaffinity(0))]
+    assert subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout == "1\n"
 
 
 @pytest.mark.slow
